@@ -1,0 +1,197 @@
+/* tress.h - draw photo-real hair from a sketch with Stable Diffusion 3.5, a Canny ControlNet and a LoRA.
+ *
+ *     tress *t = NULL;
+ *     tress_model *m = NULL;
+ *     tress_result *r = NULL;
+ *     tress_image *sketch = NULL;
+ *     tress_generate_args g;
+ *     tress_generate_defaults(&g);
+ *     if (tress_new(&t, NULL) || tress_image_load(t, &sketch, "sketch.png") ||
+ *         tress_model_open(t, &m, &(tress_model_args){ .model = "models/mini" }) ||
+ *         (g.sketch = sketch, g.prompt = "red hair", tress_generate(m, &g, &r)) ||
+ *         tress_image_save(t, tress_result_image(r, 0), "out.png", NULL))
+ *         fprintf(stderr, "%s\n", tress_last_error());
+ *     tress_result_free(r); tress_image_free(sketch); tress_model_close(m); tress_free(t);
+ *
+ * Ownership words: new (the caller frees), borrowed (must outlive the call or object), view (nobody frees).
+ * One handle serves one thread at a time; different handles are independent. The library never prints and never exits. */
+#ifndef TRESS_H
+#define TRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(TRESS_BUILD) && defined(__GNUC__)
+#define TRESS_API __attribute__((visibility("default")))
+#else
+#define TRESS_API
+#endif
+#ifdef __GNUC__
+#define TRESS_CHECKED __attribute__((warn_unused_result))
+#else
+#define TRESS_CHECKED
+#endif
+
+/* What a call came to. tress_exit_code() maps each to the exit code of the command line. */
+typedef enum tress_status {
+    TRESS_OK = 0,
+    TRESS_E_ARG,         /* an argument or option is wrong or lacks its partner          exit 2 */
+    TRESS_E_FORMAT,      /* a file is malformed, or holds NaN or infinity                exit 3 */
+    TRESS_E_SHAPE,       /* sizes do not fit each other                                  exit 3 */
+    TRESS_E_CONTRACT,    /* a LoRA was trained under another contract, or matches nothing  exit 3 */
+    TRESS_E_OOM,         /* memory                                                       exit 4 */
+    TRESS_E_GPU,         /* the GPU failed, or there is none                             exit 5 */
+    TRESS_E_IO,          /* a file is missing, unreadable, unwritable; the disk is full  exit 6 */
+    TRESS_E_NONFINITE,   /* a NaN or infinity was computed                               exit 7 */
+    TRESS_E_SAVED,       /* interrupted, and the work so far is saved                    exit 8 */
+    TRESS_E_CANCELLED    /* interrupted, nothing written                                 exit 130 */
+} tress_status;
+
+TRESS_API int         tress_exit_code(tress_status st);
+TRESS_API const char *tress_status_name(tress_status st);      /* "out of memory"; never NULL */
+/* The message of the calling thread's last failure: file, tensor or option, what was found, what was expected. Never NULL. */
+TRESS_API const char *tress_last_error(void);
+TRESS_API const char *tress_version(void);                      /* "0.1.0" */
+
+/* ---- the handle ------------------------------------------------------------------------------------------ */
+typedef enum tress_backend { TRESS_BACKEND_AUTO, TRESS_BACKEND_CPU, TRESS_BACKEND_CUDA } tress_backend;
+
+typedef struct tress_progress {
+    const char *stage;            /* "text", "encode", "sample", "decode", "load", "convert", "download" */
+    int64_t     i, n;             /* done, of how many (n = 0: unknown) */
+    double      seconds, left;    /* since the stage began; estimate to its end, < 0 when unknown */
+} tress_progress;
+
+typedef struct tress tress;
+typedef struct tress_image tress_image;
+
+typedef struct tress_hooks {                                    /* each may be NULL */
+    void *self;
+    void (*progress)(void *self, const tress_progress *p);
+    void (*note)(void *self, const char *text);                 /* one line worth telling a person */
+    void (*preview)(void *self, const tress_image *rgb, int step, int n_step);  /* a small view; asked for by preview_every */
+    bool (*cancelled)(void *self);                              /* polled at every block: true ends the work */
+} tress_hooks;
+
+typedef struct tress_options {
+    tress_backend backend;
+    int           n_thread;       /* 0: every core the process may use */
+    int64_t       memory_max;     /* bytes of host memory for weights and activations together, 0: no limit */
+    tress_hooks   hooks;
+} tress_options;
+
+TRESS_API TRESS_CHECKED tress_status tress_new(tress **out, const tress_options *opt /* NULL: defaults */);
+TRESS_API void tress_free(tress *t);                            /* NULL is welcome, here and in every _free and _close */
+
+/* ---- pictures -------------------------------------------------------------------------------------------- */
+struct tress_image_info {
+    int  width, height;           /* after EXIF orientation */
+    int  channels;                /* 1 grey, 2 grey+alpha, 3 RGB, 4 RGBA */
+    int  depth;                   /* 8 or 16 bits a channel */
+    bool icc;                     /* carries a colour profile */
+};
+typedef struct tress_image_info tress_image_info;
+
+/* PNG, JPEG or WebP, at most 64 megapixels. */
+TRESS_API TRESS_CHECKED tress_status tress_image_load(tress *t, tress_image **out, const char *path);
+/* A picture from memory: rows of width * channels samples (uint8_t or uint16_t in host order), copied. */
+TRESS_API TRESS_CHECKED tress_status tress_image_new(tress *t, tress_image **out, const tress_image_info *info, const void *pixels);
+/* By the ending of path: .png, .jpg, .webp. Replaced atomically. text: pairs {key, value, key, value, NULL}, or NULL; PNG only. */
+TRESS_API TRESS_CHECKED tress_status tress_image_save(tress *t, const tress_image *img, const char *path, const char *const *text);
+TRESS_API tress_image_info tress_image_get_info(const tress_image *img);
+TRESS_API const void *tress_image_pixels(const tress_image *img);   /* view */
+TRESS_API void tress_image_free(tress_image *img);
+
+/* ---- a model --------------------------------------------------------------------------------------------- */
+typedef struct tress_model tress_model;
+
+typedef struct tress_lora_ref { const char *file; float weight; } tress_lora_ref;
+
+typedef struct tress_model_args {
+    const char *model;            /* diffusers folder or original single file; NULL: the installed models/mini */
+    const char *control_net;      /* folder or file; NULL: MODEL/controlnet */
+    const char *vae;              /* folder or file in place of the model's own; NULL: the model's */
+    const char *clip_l, *clip_g, *t5;           /* single files or folders in place of the model's own; NULL: the model's */
+    const char *tokenizers;       /* folder that holds tokenizer/, tokenizer_2/, tokenizer_3/; NULL: the model's */
+    const char *variant;          /* "fp16": pick NAME.fp16.safetensors; NULL: plain names first, then fp16 */
+    const char *text_cache;       /* folder for encodings by content hash; NULL: none */
+    const tress_lora_ref *lora;   /* [n_lora] */
+    int         n_lora;
+    bool        lora_merge;       /* add the LoRAs into copies of the weights rather than beside them at run time */
+    bool        ignore_contract;
+    bool        no_control;       /* open without a ControlNet */
+} tress_model_args;
+
+/* Everything named in args is copied. Fails: IO, FORMAT, SHAPE, CONTRACT, OOM, GPU. t is borrowed. */
+TRESS_API TRESS_CHECKED tress_status tress_model_open(tress *t, tress_model **out, const tress_model_args *args);
+TRESS_API void tress_model_close(tress_model *m);
+
+/* ---- drawing --------------------------------------------------------------------------------------------- */
+typedef enum tress_control_image { TRESS_CONTROL_LINES, TRESS_CONTROL_CANNY, TRESS_CONTROL_COLOUR, TRESS_CONTROL_RAW } tress_control_image;
+typedef enum tress_control_range { TRESS_RANGE_VENDOR, TRESS_RANGE_SIGNED } tress_control_range;   /* 127.5 p + 0.5; 2 p - 1 */
+typedef enum tress_control_last  { TRESS_LAST_VENDOR, TRESS_LAST_DIFFUSERS } tress_control_last;   /* residual after the last block: added; not */
+typedef enum tress_control_pooled { TRESS_POOLED_TEXT, TRESS_POOLED_ZERO } tress_control_pooled;
+typedef enum tress_sampler { TRESS_SAMPLER_EULER, TRESS_SAMPLER_DPMPP_2M } tress_sampler;
+typedef enum tress_reference { TRESS_REFERENCE_AUTO, TRESS_REFERENCE_OFF } tress_reference;
+
+typedef struct tress_place { bool on; double x, y, scale, rotate; bool flip; } tress_place;
+
+typedef struct tress_generate_args {
+    const tress_image *sketch;                 /* required unless control_strength is 0 or the model has no ControlNet */
+    const tress_image *photo, *matte;          /* both or neither */
+    const tress_image *old_matte;              /* where the photo's own hair may go too; NULL: none */
+    const char *prompt, *negative;             /* NULL: "" */
+    bool        zero_text;                     /* zero rows and pooled vector, no guidance */
+    int         zero_text_rows;                /* 333 */
+    int         width, height;                 /* 0: by the rules of docs/generate.md */
+    int         n_step;                        /* 28 */
+    float       cfg_scale;                     /* 4.5; guidance is on above 1 */
+    uint64_t    seed;
+    bool        seed_random;                   /* true: draw a seed; tress_result_seed tells it */
+    int         batch;                         /* 1 */
+    float       strength;                      /* 1: from noise; below: from the noised photo */
+    bool        inpaint;                       /* blend with the re-noised photo at each step */
+    tress_reference reference;
+    float       reference_strength;            /* 0.5 */
+    int         edit_grow;                     /* px round the matte that may change; < 0: 24 max(W,H) / 1024 */
+    tress_place place;
+    tress_control_image  control_image;
+    tress_control_range  control_range;
+    tress_control_last   control_last;
+    tress_control_pooled control_pooled;
+    float       control_strength, control_start, control_end;    /* 1, 0, 1 */
+    tress_sampler sampler;
+    float       shift;                         /* 0: the scheduler's own (3.0) */
+    const int  *skip_layer;                    /* skip-layer guidance: blocks left out of a third pass; NULL: off */
+    int         n_skip_layer;
+    float       skip_layer_scale, skip_layer_start, skip_layer_end;   /* 2.8, 0.01, 0.2 */
+    int         max_sequence_length;           /* T5 rows: 256 */
+    int         vae_band;                      /* rows of latent decoded at once, exact; 0: by memory */
+    int         preview_every;                 /* steps between preview callbacks; 0: none */
+    const char *latents_in, *latents_out, *embeds_in;    /* safetensors files; NULL: none */
+    bool        dry_run;                       /* check everything, load nothing heavy, draw nothing: the result has no pictures */
+} tress_generate_args;
+
+typedef struct tress_result tress_result;
+
+TRESS_API void tress_generate_defaults(tress_generate_args *args);
+/* Draw. *out is new. Fails: ARG, FORMAT, SHAPE, OOM, GPU, IO, NONFINITE, CANCELLED; then *out is untouched. */
+TRESS_API TRESS_CHECKED tress_status tress_generate(tress_model *m, const tress_generate_args *args, tress_result **out);
+TRESS_API void tress_result_free(tress_result *r);
+TRESS_API int                tress_result_count(const tress_result *r);
+TRESS_API const tress_image *tress_result_image(const tress_result *r, int i);      /* view */
+TRESS_API const tress_image *tress_result_control(const tress_result *r);           /* view: the control picture as used; NULL: none */
+TRESS_API const tress_image *tress_result_alpha(const tress_result *r);             /* view: 16-bit composite alpha; NULL without a photo */
+TRESS_API uint64_t           tress_result_seed(const tress_result *r);
+TRESS_API const char        *tress_result_parameters(const tress_result *r, int i); /* view: the `parameters` text other tools read */
+TRESS_API const char        *tress_result_json(const tress_result *r, int i);       /* view: everything that made picture i, as JSON */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

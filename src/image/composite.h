@@ -1,0 +1,23 @@
+/* composite.h - the drawn picture back into the photo. */
+#ifndef TRESS_IMAGE_COMPOSITE_H
+#define TRESS_IMAGE_COMPOSITE_H
+
+#include "image/matte.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Composite alpha [1, h, w]: 1 on matte > 0, 0 wherever the distance to it exceeds r, smoothstep between. */
+TR_CHECKED tress_status tr_composite_alpha(tr_planes *out, tr_planes matte, tr_planes old, double r);
+/* The box {x0, y0, x1, y1} of photo pixels to draw: the square round the edit region's box times 1.6, moved and cut to lie
+ * inside the photo; the whole photo when the square is larger than it. */
+void tr_edit_box(int box[4], tr_planes region);
+/* *out is new: the photo with `drawn` [3, h, w] (the size of box, 0..1) pasted by alpha (of the photo's size). It has the
+ * photo's size, depth, channels and profile; where alpha is 0 every byte is the photo's own. */
+TR_CHECKED tress_status tr_composite(tr_image **out, const tr_image *photo, tr_planes drawn, const int box[4], tr_planes alpha);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,43 @@
+/* controlnet.h - the sketch into residuals for the transformer's blocks. Zhang et al. 2023, arXiv:2302.05543.
+ * Two kinds: the 8B of SD3.5-Large (image stream alone, embedded by the transformer) and the joint-block kind of SD3-Medium. */
+#ifndef TRESS_MODEL_CONTROLNET_H
+#define TRESS_MODEL_CONTROLNET_H
+
+#include "model/mmdit.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct tr_controlnet_config {
+    int  n_block, n_head, d_head, patch;
+    int  channels_in, channels_extra;           /* 16, 0 (1 for an inpainting net) */
+    int  d_pooled, d_context;                   /* d_context 0: no text stream */
+    int  pos_max;                               /* 0: no patch embedding of its own */
+    bool qk_norm, dual[TR_BLOCK_MAX];
+    bool zero_pooled;                           /* force_zeros_for_pooled_projection: pooled is zeros, the condition latent is scaled without shift */
+} tr_controlnet_config;
+
+typedef struct tr_controlnet tr_controlnet;
+TR_CHECKED tress_status tr_controlnet_config_read(tr_controlnet_config *out, tr_weights *w);
+TR_CHECKED tress_status tr_controlnet_open(tr_controlnet **out, tr_device *d, tr_weights *w, const tr_controlnet_config *c);
+void tr_controlnet_close(tr_controlnet *m);
+const tr_controlnet_config *tr_controlnet_get_config(const tr_controlnet *m);
+/* Fails: CONTRACT when it cannot stand beside this transformer (width, pooled width, patch). */
+TR_CHECKED tress_status tr_controlnet_fits(const tr_controlnet *m, const tr_mmdit *t);
+
+typedef struct tr_controlnet_args {
+    tr_tensor x;                                /* [b, 16, h, w] noised latent, for a net with its own patch embedding */
+    tr_tensor tokens;                           /* [b, t, d] from tr_mmdit_embed, for the 8B kind */
+    tr_tensor condition;                        /* [b, 16 + extra, h, w] scaled latent of the control picture */
+    tr_tensor context;                          /* [b, n, d_context], only if the net has a text stream */
+    tr_tensor pooled;                           /* [b, d_pooled] */
+    tr_tensor timestep;                         /* [b] F32 host */
+    tr_tensor *residual;                        /* [n_block] of [b, t, d], given by the caller, filled here */
+} tr_controlnet_args;
+TR_CHECKED tress_status tr_controlnet_forward(tr_controlnet *m, tr_stream *s, const tr_controlnet_args *a);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

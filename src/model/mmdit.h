@@ -1,0 +1,56 @@
+/* mmdit.h - the SD3 / SD3.5 transformer: image and text tokens in joint attention blocks, modulated by time and the pooled
+ * text. Esser et al. 2024, arXiv:2403.03206. SD3-Medium, SD3.5-Medium (dual attention), SD3.5-Large, Large-Turbo. */
+#ifndef TRESS_MODEL_MMDIT_H
+#define TRESS_MODEL_MMDIT_H
+
+#include "model/layer.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TR_BLOCK_MAX 64
+typedef struct tr_mmdit_config {
+    int  n_block, n_head, d_head;               /* width d = n_head * d_head */
+    int  channels_in, channels_out, patch;      /* 16, 16, 2 */
+    int  d_context, d_pooled;                   /* 4096, 2048 */
+    int  pos_max;                               /* P: the position buffer is [1, P * P, d] */
+    int  sample_size;                           /* latent pixels of the model's own size: 128 */
+    bool qk_norm;
+    bool dual[TR_BLOCK_MAX];                    /* blocks with a second attention */
+} tr_mmdit_config;
+
+typedef struct tr_mmdit tr_mmdit;
+/* From the file's config.json, or from shapes when there is none. Fails: FORMAT, SHAPE. */
+TR_CHECKED tress_status tr_mmdit_config_read(tr_mmdit_config *out, tr_weights *w);
+/* w is borrowed and must outlive the model. Fails: FORMAT, SHAPE, OOM. */
+TR_CHECKED tress_status tr_mmdit_open(tr_mmdit **out, tr_device *d, tr_weights *w, const tr_mmdit_config *c);
+void tr_mmdit_close(tr_mmdit *m);
+const tr_mmdit_config *tr_mmdit_get_config(const tr_mmdit *m);
+int              tr_mmdit_layer_count(const tr_mmdit *m);       /* every linear layer, for adapters */
+tr_linear_layer *tr_mmdit_layer(tr_mmdit *m, int i);
+
+/* x [b, c, h, w] -> tokens [b, h w / 4, d] with positions: what the ControlNet of the 8B kind starts from too. */
+TR_CHECKED tress_status tr_mmdit_embed(tr_mmdit *m, tr_stream *s, tr_tensor tokens, tr_tensor x);
+
+typedef struct tr_mmdit_args {
+    tr_tensor x;                                /* [b, 16, h, w] noised latent */
+    tr_tensor tokens;                           /* [b, t, d] from tr_mmdit_embed, or none: computed here */
+    tr_tensor context;                          /* [b, n, d_context] */
+    float     context_logw;                     /* added to the logits of every context key: log N for one row that stands for N equal ones; 0 */
+    tr_tensor pooled;                           /* [b, d_pooled] */
+    tr_tensor timestep;                         /* [b] F32 host, 0..1000 */
+    const tr_tensor *residual;                  /* [n_residual] of [b, t, d], or NULL */
+    int       n_residual;
+    float     residual_scale;
+    bool      residual_last;                    /* TRESS_LAST_VENDOR: also after the last block */
+    const int *skip; int n_skip;                /* blocks left out (skip-layer guidance) */
+    tr_tensor out;                              /* [b, 16, h, w] velocity */
+    void (*probe)(void *self, const char *stage, int block, tr_tensor t); void *probe_self;  /* tests: every stage; may be NULL */
+} tr_mmdit_args;
+TR_CHECKED tress_status tr_mmdit_forward(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,76 @@
+/* ops.h - the ops: what models are made of. ops.def lists them with their shapes. Back ends enter by this side door.
+ * Wrong shapes are our own bug and assert; what can fail is memory or the device. */
+#ifndef TRESS_TENSOR_OPS_H
+#define TRESS_TENSOR_OPS_H
+
+#include "tensor/stream.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum tr_act {
+    TR_ACT_NONE,
+    TR_ACT_SILU,
+    TR_ACT_GELU_TANH,                           /* 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+    TR_ACT_GELU_ERF,
+    TR_ACT_GELU_QUICK                           /* x sigmoid(1.702 x) */
+} tr_act;
+
+/* What a linear layer does with h = x w^T + b + low up^T before it stores:
+ *     y = residual + gate * (mul * act(scale * h))        each part optional */
+typedef struct tr_epilogue {
+    tr_act    act;
+    float     scale;                            /* 0 stands for 1, so { 0 } is the plain layer */
+    tr_tensor mul;                              /* [n, m]: gated feed-forward */
+    tr_tensor gate;                             /* [g, m] */
+    tr_tensor residual;                         /* [n, m] rows strided; may be y */
+} tr_epilogue;
+
+/* o_i = sum_j p_ij v_j over the keys of all segments, p = softmax_j(scale q_i k_j + bias_ij + key_logw_j + query_logw_i),
+ * exactly one softmax over the union (Reference Attention is one more segment).
+ * q, o [b, n_q, h, d]; k, v [b, n_k, h, d]; any strides, the last one 1. */
+#define TR_SEGMENT_MAX 4
+typedef struct tr_attention_segment {
+    tr_tensor k, v;
+    tr_tensor bias;                             /* F32 [h, n_q, n_k], or none */
+    tr_tensor key_logw;                         /* F32 [n_k], or none */
+    tr_tensor query_logw;                       /* F32 [n_q], or none; -infinity leaves the segment out for that query */
+    bool      causal;                           /* key j is seen by query i only if j <= i */
+} tr_attention_segment;
+typedef struct tr_attention_args {
+    tr_tensor q, o;
+    tr_tensor lse;                              /* F32 [b, h, n_q], or none: log of the softmax's denominator */
+    float     scale;
+    int       n_segment;
+    tr_attention_segment segment[TR_SEGMENT_MAX];
+} tr_attention_args;
+
+typedef struct tr_conv_args {
+    int stride;                                 /* 1 or 2 */
+    int pad_top, pad_left, pad_bottom, pad_right;        /* zeros */
+    int upsample;                               /* 1, or 2: x is read as its nearest-neighbour enlargement */
+    tr_tensor residual;                         /* [b, h', w', m] added to the result, or none; may be y */
+} tr_conv_args;
+
+#define OP(name, params, args) TR_CHECKED tress_status tr_##name params;
+#include "tensor/ops.def"
+#undef OP
+
+/* ---- for back ends --------------------------------------------------------------------------------------- */
+typedef struct tr_backend {
+    const char *name;
+#define OP(name, params, args) tress_status (*name) params;
+#include "tensor/ops.def"
+#undef OP
+} tr_backend;
+
+#define OP(name, params, args) tress_status tr_cpu_##name params;
+#include "tensor/ops.def"
+#undef OP
+extern const tr_backend tr_backend_cpu;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,57 @@
+/* stream.h - a device with its back end, and an ordered queue of ops on it with scratch memory.
+ * Model code is written once over streams: on a real one the ops run; on a dry one they only check shapes and count,
+ * so `plan` runs the very code that draws and reads off peak bytes and operations. */
+#ifndef TRESS_TENSOR_STREAM_H
+#define TRESS_TENSOR_STREAM_H
+
+#include "tensor/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct tr_device tr_device;
+typedef struct tr_stream tr_stream;
+struct tr_backend;                              /* ops.h */
+
+typedef struct tr_device_spec {
+    tress_backend kind;                         /* AUTO: the GPU if there is one, else the CPU */
+    int     n_thread;                           /* CPU: 0 = tr_thread_count() */
+    int64_t bytes_max;                          /* 0: no limit */
+    bool    dry;                                /* nothing is computed, memory is counted and never touched */
+} tr_device_spec;
+TR_CHECKED tress_status tr_device_open(tr_device **out, const tr_device_spec *spec);     /* Fails: GPU, OOM */
+void tr_device_close(tr_device *d);
+bool tr_device_is_host(const tr_device *d);     /* tensors of it can be read by the CPU */
+bool tr_device_is_dry(const tr_device *d);
+int  tr_device_threads(const tr_device *d);
+const char *tr_device_name(const tr_device *d); /* "CPU, 2 threads, AVX-512" */
+/* Memory of the device that lives until tr_device_give. */
+TR_CHECKED tress_status tr_device_take(tr_device *d, tr_tensor *out, tr_dtype t, tr_dims dims);
+void tr_device_give(tr_device *d, tr_tensor t);
+/* Host to device and back; on a host device plain copies between contiguous tensors of one dtype. */
+TR_CHECKED tress_status tr_upload(tr_stream *s, tr_tensor to, const void *from);
+TR_CHECKED tress_status tr_download(tr_stream *s, void *to, tr_tensor from);
+
+TR_CHECKED tress_status tr_stream_new(tr_stream **out, tr_device *d);
+void tr_stream_free(tr_stream *s);
+tr_device *tr_stream_device(const tr_stream *s);
+/* The type activations are kept in: F32 on the CPU. */
+tr_dtype tr_stream_dtype(const tr_stream *s);
+TR_CHECKED tress_status tr_stream_sync(tr_stream *s);
+/* A poll between ops: TRESS_E_CANCELLED once the hook says so. NULL hook: never. */
+void tr_stream_set_cancel(tr_stream *s, bool (*cancelled)(void *self), void *self);
+TR_CHECKED tress_status tr_stream_poll(tr_stream *s);
+
+/* Scratch until the matching pop; contiguous, not zeroed. */
+tr_arena_mark tr_scratch_push(tr_stream *s);
+void tr_scratch_pop(tr_stream *s, tr_arena_mark m);
+TR_CHECKED tress_status tr_scratch(tr_stream *s, tr_tensor *out, tr_dtype t, tr_dims d);
+
+typedef struct tr_stream_stats { double flops, bytes; int64_t n_op; size_t scratch_peak; } tr_stream_stats;
+tr_stream_stats tr_stream_count(const tr_stream *s);     /* multiply-adds count two; bytes: operands read and written once */
+
+#ifdef __cplusplus
+}
+#endif
+#endif
