@@ -2,6 +2,7 @@
 #ifndef TRESS_CORE_CORE_H
 #define TRESS_CORE_CORE_H
 #include "core/arena.h"
+#include "core/file.h"
 #include "core/json.h"
 #include "core/mem.h"
 #include "core/rng.h"

@@ -14,7 +14,7 @@ extern "C" {
 TR_CHECKED tress_status tr_image_read(tr_image **out, const char *path);
 TR_CHECKED tress_status tr_image_decode(tr_image **out, const void *bytes, size_t n, const char *where);
 /* By the ending: .png (text: pairs of keyword and UTF-8 value ending in NULL, or NULL), .jpg/.jpeg (quality 95, 8 bit, no
- * alpha), .webp (lossless, 8 bit). What the kind cannot hold is TRESS_E_ARG. Atomic. */
+ * alpha), .webp (lossless, 8 bit). What the kind cannot hold is TRESS_E_ARG. Atomic (core/file.h). */
 TR_CHECKED tress_status tr_image_write(const tr_image *img, const char *path, const char *const *text);
 /* PNG into memory; *bytes is new (tr_free). */
 TR_CHECKED tress_status tr_image_encode_png(uint8_t **bytes, size_t *n, const tr_image *img, const char *const *text);

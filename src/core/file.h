@@ -1,8 +1,8 @@
 /* file.h - files in, bounded; files out, atomic and durable. All output of the library goes through here. */
-#ifndef TRESS_IO_FILE_H
-#define TRESS_IO_FILE_H
+#ifndef TRESS_CORE_FILE_H
+#define TRESS_CORE_FILE_H
 
-#include "core/core.h"
+#include "core/status.h"
 
 #ifdef __cplusplus
 extern "C" {
