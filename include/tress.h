@@ -103,6 +103,9 @@ TRESS_API TRESS_CHECKED tress_status tress_image_load(tress *t, tress_image **ou
 TRESS_API TRESS_CHECKED tress_status tress_image_new(tress *t, tress_image **out, const tress_image_info *info, const void *pixels);
 /* By the ending of path: .png, .jpg, .webp. Replaced atomically. text: pairs {key, value, key, value, NULL}, or NULL; PNG only. */
 TRESS_API TRESS_CHECKED tress_status tress_image_save(tress *t, const tress_image *img, const char *path, const char *const *text);
+/* Pictures in a grid of cells, n_column to a row, each fitted into cell x cell pixels; labels[n] or NULL. *out is new. */
+TRESS_API TRESS_CHECKED tress_status tress_image_sheet(tress *t, tress_image **out, const tress_image *const *pictures,
+                                                       const char *const *labels, int n, int n_column, int cell);
 TRESS_API tress_image_info tress_image_get_info(const tress_image *img);
 TRESS_API const void *tress_image_pixels(const tress_image *img);   /* view */
 TRESS_API void tress_image_free(tress_image *img);
@@ -190,6 +193,52 @@ TRESS_API const tress_image *tress_result_alpha(const tress_result *r);         
 TRESS_API uint64_t           tress_result_seed(const tress_result *r);
 TRESS_API const char        *tress_result_parameters(const tress_result *r, int i); /* view: the `parameters` text other tools read */
 TRESS_API const char        *tress_result_json(const tress_result *r, int i);       /* view: everything that made picture i, as JSON */
+/* Write picture i with its texts: `parameters` and `tress` (the JSON) in a PNG, the pixels alone in other kinds. */
+TRESS_API TRESS_CHECKED tress_status tress_result_save(tress *t, const tress_result *r, int i, const char *path);
+
+/* ---- looking inside -------------------------------------------------------------------------------------- */
+/* One forward of one module on named tensors: what holds tress against any other implementation.
+ *   transformer  hidden_states, encoder_hidden_states, pooled_projections, timestep, optional residuals.N -> sample
+ *   controlnet   hidden_states, controlnet_cond, pooled_projections, timestep,
+ *                encoder_hidden_states if the net reads words                                          -> residuals.N
+ *   vae-encode   image                                                                                 -> mean, logvar
+ *   vae-decode   latent                                                                                -> image
+ *   clip-l, clip-g, t5   input_ids                                                          -> hidden, pooled (not t5)
+ *   tokenize     text                                                                             -> clip_l, clip_g, t5
+ *   text         text                                                       -> encoder_hidden_states, pooled_projections
+ *   sample       latents, encoder_hidden_states, pooled_projections, both with negative_, optional controlnet_cond
+ *                                                                                                     -> latents
+ * Floats are F32, ids I32, batch first; latents are scaled as the transformer sees them, vae-* are raw; docs/probe.md. */
+typedef struct tress_probe_args {
+    const char *module;
+    const char *in, *out;                      /* safetensors files; in is not read by tokenize and text */
+    const char *text;                          /* for tokenize and text; NULL: "" */
+    const char *dtype;                         /* the type activations are kept in; NULL: the back end's own (the CPU's is "f32") */
+    const tress_generate_args *sample;         /* steps, guidance, control, sampler, skipped layers; NULL: the defaults */
+} tress_probe_args;
+/* Opens of the model only what the module needs. Fails: ARG, IO, FORMAT, SHAPE, OOM, GPU, NONFINITE, CANCELLED. */
+TRESS_API TRESS_CHECKED tress_status tress_probe(tress *t, const tress_model_args *model, const tress_probe_args *args);
+
+/* What a drawing will cost, found by running its very code on a device that counts and computes nothing: no weight is
+ * read and no activation is allocated. The sketch and photo of args are looked at for their sizes only. */
+typedef struct tress_plan tress_plan;
+typedef struct tress_plan_part {
+    const char *name;                          /* "text_encoder", "vae encode", "sample", ... in the order of work: view */
+    int64_t     weight_bytes;                  /* mapped from files, shared with the page cache */
+    int64_t     work_bytes;                    /* the most memory taken beside the weights */
+    double      flops;                         /* of the whole part: all its steps */
+} tress_plan_part;
+TRESS_API TRESS_CHECKED tress_status tress_plan_generate(tress *t, const tress_model_args *model,
+                                                         const tress_generate_args *args, tress_plan **out);
+TRESS_API void tress_plan_free(tress_plan *p);
+TRESS_API int             tress_plan_count(const tress_plan *p);
+TRESS_API tress_plan_part tress_plan_at(const tress_plan *p, int i);
+TRESS_API int64_t         tress_plan_peak_bytes(const tress_plan *p);     /* weights and work of the hungriest moment */
+TRESS_API void            tress_plan_size(const tress_plan *p, int *width, int *height);   /* the size drawn at */
+
+/* The machine, its CPU's abilities, threads, back ends and library versions. *out is new: lines for people, or one JSON object. */
+TRESS_API TRESS_CHECKED tress_status tress_info(tress *t, bool json, char **out);
+TRESS_API void tress_text_free(char *text);
 
 #ifdef __cplusplus
 }
