@@ -1,4 +1,4 @@
-/* layer.h - a linear layer with the adapters that sit on it. */
+/* layer.h - a linear layer with the adapters that sit on it, and the list that owns the linear layers of one model. */
 #ifndef TRESS_MODEL_LAYER_H
 #define TRESS_MODEL_LAYER_H
 
@@ -13,11 +13,22 @@ extern "C" {
 typedef struct tr_linear_layer {
     tr_tensor w;                                /* [d_out, d_in] borrowed from the weights */
     tr_tensor b;                                /* [d_out], or none */
-    tr_tensor a, up;                            /* [r, d_in], [d_out, r] F32 owned by tr_lora, or none */
+    tr_tensor a, up;                            /* [r, d_in], [d_out, r] F32 owned by tr_lora_stack, or none */
     char     *name;                             /* "transformer_blocks.3.attn.to_q": where adapters find it; owned by the model */
 } tr_linear_layer;
-/* x [n, d_in] -> y [n, d_out]; e may be NULL. */
+/* x [n, d_in] -> y [n, d_out]; e may be NULL. Takes [n, r] of scratch while it runs if there are adapters. */
 TR_CHECKED tress_status tr_linear_apply(tr_stream *s, tr_tensor y, tr_tensor x, const tr_linear_layer *l, const tr_epilogue *e);
+
+/* The linear layers of one model in one array, which never moves: models keep pointers into it, adapters walk over it.
+ * Zero-initialise; tr_layer_list_fini. */
+typedef struct tr_layer_list { tr_linear_layer *at; int n, cap; } tr_layer_list;
+TR_CHECKED tress_status tr_layer_list_init(tr_layer_list *l, int cap);
+/* The layer NAME from NAME.weight and, if `bias`, NAME.bias. stored: the dims of the weight in the file, [d_out, d_in], or
+ * those of a convolution that is a linear layer over patches, [d_out, c, p, p], seen as [d_out, c p p].
+ * *out is a view into l. Fails: FORMAT (missing), SHAPE, OOM. */
+TR_CHECKED tress_status tr_layer_list_add(tr_layer_list *l, tr_linear_layer **out, tr_weights *w, tr_dims stored, bool bias,
+                                          const char *format, ...) TR_PRINTF(6, 7);
+void tr_layer_list_fini(tr_layer_list *l);
 
 #ifdef __cplusplus
 }
