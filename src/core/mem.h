@@ -23,6 +23,8 @@ void tr_free(void *p);                          /* NULL is welcome */
 typedef struct tr_mem_stats { int64_t n_alloc, bytes, peak_bytes; } tr_mem_stats;
 tr_mem_stats tr_mem_now(void);                  /* of the whole process, since its start */
 void tr_mem_reset_peak(void);
+/* For tests: the nth allocation from now on (1: the next) and every one after it fails. n <= 0 ends that. */
+void tr_mem_fail_at(int64_t n);
 
 /* n * size into *out; TRESS_E_OOM with a message on overflow or a negative factor. */
 TR_CHECKED tress_status tr_mul_bytes(size_t *out, int64_t n, size_t size);
