@@ -58,12 +58,23 @@ typedef struct tr_conv_args {
 #undef OP
 
 /* ---- for back ends --------------------------------------------------------------------------------------- */
+/* Everything a back end does, as one table, so that one can also come out of a shared object at run time: memory first
+ * (self is what `open` made), then the ops. A slot is NULL until it is written; the front door then names the op. */
 typedef struct tr_backend {
-    const char *name;
+    const char *name;                           /* "cpu" */
+    bool is_host;                               /* its memory can be read by the CPU */
+    tress_status (*open)(void **self, const tr_device_spec *spec, char *text, size_t n_text);   /* text: a name for people */
+    void (*close)(void *self);
+    tress_status (*take)(void *self, void **out, size_t n);      /* 256-byte aligned, not zeroed */
+    void (*give)(void *self, void *p, size_t n);
+    tress_status (*upload)(void *self, void *to, const void *from, size_t n);
+    tress_status (*download)(void *self, void *to, const void *from, size_t n);
+    tress_status (*sync)(void *self);
 #define OP(name, params, args) tress_status (*name) params;
 #include "tensor/ops.def"
 #undef OP
 } tr_backend;
+void *tr_device_backend(const tr_device *d);    /* what the back end's `open` made */
 
 #define OP(name, params, args) tress_status tr_cpu_##name params;
 #include "tensor/ops.def"

@@ -14,18 +14,25 @@ typedef struct tr_device tr_device;
 typedef struct tr_stream tr_stream;
 struct tr_backend;                              /* ops.h */
 
+/* Instruction sets of the CPU back end; each contains the ones before. */
+typedef enum tr_simd { TR_SIMD_AUTO, TR_SIMD_NONE, TR_SIMD_AVX2, TR_SIMD_AVX512 } tr_simd;
+
 typedef struct tr_device_spec {
     tress_backend kind;                         /* AUTO: the GPU if there is one, else the CPU */
-    int     n_thread;                           /* CPU: 0 = tr_thread_count() */
+    int     n_thread;                           /* CPU: 0 = tr_thread_count(); at most TR_THREAD_MAX */
     int64_t bytes_max;                          /* 0: no limit */
     bool    dry;                                /* nothing is computed, memory is counted and never touched */
+    tr_simd simd;                               /* CPU: the most to use. AUTO: what the machine has */
 } tr_device_spec;
-TR_CHECKED tress_status tr_device_open(tr_device **out, const tr_device_spec *spec);     /* Fails: GPU, OOM */
+#define TR_THREAD_MAX 1024
+TR_CHECKED tress_status tr_device_open(tr_device **out, const tr_device_spec *spec);     /* Fails: GPU, OOM, ARG */
 void tr_device_close(tr_device *d);
 bool tr_device_is_host(const tr_device *d);     /* tensors of it can be read by the CPU */
 bool tr_device_is_dry(const tr_device *d);
 int  tr_device_threads(const tr_device *d);
 const char *tr_device_name(const tr_device *d); /* "CPU, 2 threads, AVX-512" */
+int64_t tr_device_bytes(const tr_device *d);    /* in use now, the streams' scratch included */
+int64_t tr_device_peak(const tr_device *d);     /* the most so far */
 /* Memory of the device that lives until tr_device_give. */
 TR_CHECKED tress_status tr_device_take(tr_device *d, tr_tensor *out, tr_dtype t, tr_dims dims);
 void tr_device_give(tr_device *d, tr_tensor t);

@@ -1,0 +1,100 @@
+/* A device: a back end's table, its memory, and the count of what is used of it. */
+#include "tensor/stream_int.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define DRY_BEGIN ((uintptr_t)1 << 20)
+#define ALIGN 256
+
+tress_status tr_device_open(tr_device **out, const tr_device_spec *spec)
+{
+    tress_status st = TRESS_OK;
+    tr_device *d = NULL;
+    if (spec->kind == TRESS_BACKEND_CUDA)
+        TR_TRY(tr_fail(TRESS_E_GPU, "backend cuda: this build has no CUDA back end, expected libtress_cuda beside the library; use backend cpu"));
+    if (spec->n_thread < 0 || spec->n_thread > TR_THREAD_MAX)
+        TR_TRY(tr_fail(TRESS_E_ARG, "threads: found %d, expected 0 to %d", spec->n_thread, TR_THREAD_MAX));
+    if (spec->bytes_max < 0)
+        TR_TRY(tr_fail(TRESS_E_ARG, "memory limit: found %" PRId64 " bytes, expected 0 (none) or more", spec->bytes_max));
+    TR_TRY(tr_alloc((void **)&d, sizeof *d));
+    d->backend = &tr_backend_cpu;
+    d->dry = spec->dry;
+    d->n_thread = spec->n_thread ? spec->n_thread : tr_thread_count();
+    if (d->n_thread > TR_THREAD_MAX) d->n_thread = TR_THREAD_MAX;
+    d->dtype = TR_F32;
+    d->bytes_max = spec->bytes_max;
+    d->next = DRY_BEGIN;
+    if (d->dry) {
+        snprintf(d->name, sizeof d->name, "nothing is computed");
+    } else {
+        tr_device_spec exact = *spec;
+        exact.n_thread = d->n_thread;
+        TR_TRY(d->backend->open(&d->self, &exact, d->name, sizeof d->name));
+    }
+    *out = d;
+    d = NULL;
+done:
+    tr_free(d);
+    return st;
+}
+
+void tr_device_close(tr_device *d)
+{
+    if (!d) return;
+    if (!d->dry) d->backend->close(d->self);
+    tr_free(d);
+}
+
+bool tr_device_is_host(const tr_device *d) { return d->backend->is_host; }
+bool tr_device_is_dry(const tr_device *d) { return d->dry; }
+int  tr_device_threads(const tr_device *d) { return d->n_thread; }
+const char *tr_device_name(const tr_device *d) { return d->name; }
+int64_t tr_device_bytes(const tr_device *d) { return d->bytes; }
+int64_t tr_device_peak(const tr_device *d) { return d->peak; }
+void *tr_device_backend(const tr_device *d) { return d->self; }
+
+tress_status tr_device_take_bytes(void *self, void **out, size_t n)
+{
+    tr_device *d = self;
+    if (n > (size_t)INT64_MAX / 2)
+        return tr_fail(TRESS_E_OOM, "%zu bytes are more than any device has", n);
+    if (d->bytes_max && (int64_t)n > d->bytes_max - d->bytes)
+        return tr_fail(TRESS_E_OOM, "%" PRId64 " bytes more are needed beside the %" PRId64 " in use, and the limit is %" PRId64,
+                       (int64_t)n, d->bytes, d->bytes_max);
+    if (d->dry) {
+        *out = (void *)d->next;
+        d->next += (n + ALIGN) / ALIGN * ALIGN;          /* never two at one address */
+    } else {
+        const tress_status st = d->backend->take(d->self, out, n);
+        if (st != TRESS_OK) return st;
+    }
+    d->bytes += (int64_t)n;
+    if (d->bytes > d->peak) d->peak = d->bytes;
+    return TRESS_OK;
+}
+
+void tr_device_give_bytes(void *self, void *p, size_t n)
+{
+    tr_device *d = self;
+    if (!p) return;
+    if (!d->dry) d->backend->give(d->self, p, n);
+    d->bytes -= (int64_t)n;
+}
+
+tress_status tr_device_take(tr_device *d, tr_tensor *out, tr_dtype t, tr_dims dims)
+{
+    tress_status st = TRESS_OK;
+    size_t n;
+    void *p = NULL;
+    TR_TRY(tr_bytes(&n, t, dims));
+    TR_TRY(tr_device_take_bytes(d, &p, n));
+    *out = tr_view(p, t, dims);
+done:
+    return st;
+}
+
+void tr_device_give(tr_device *d, tr_tensor t)
+{
+    if (!tr_is_none(t)) tr_device_give_bytes(d, t.data, (size_t)tr_count(t) * tr_dtype_size(t.dtype));
+}

@@ -1,0 +1,67 @@
+/* stream_int.h - what front doors see of a device and a stream. Stays inside tensor. */
+#ifndef TRESS_TENSOR_STREAM_INT_H
+#define TRESS_TENSOR_STREAM_INT_H
+
+#include "tensor/ops.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct tr_device {
+    const tr_backend *backend;
+    void   *self;                               /* the back end's; NULL when dry */
+    bool    dry;
+    int     n_thread;
+    tr_dtype dtype;
+    int64_t bytes_max, bytes, peak;
+    uintptr_t next;                             /* dry: the next address that stands for nothing */
+    char    name[96];
+};
+
+struct tr_stream {
+    tr_device *device;
+    tr_arena  *arena;
+    tr_stream_stats stats;
+    bool     (*cancelled)(void *self);
+    void      *cancelled_self;
+};
+
+/* A source of memory for arenas; self is the device. Counted and limited. */
+TR_CHECKED tress_status tr_device_take_bytes(void *self, void **out, size_t n);
+void tr_device_give_bytes(void *self, void *p, size_t n);
+
+/* Count an op's work: multiply-adds count two; bytes are operands read and written once. */
+void tr_stream_count_op(tr_stream *s, double flops, double bytes);
+double tr_tensor_bytes(tr_tensor t);            /* of its elements; 0 for no tensor */
+
+/* Run an op that its front door has checked and counted. */
+#define TR_RUN(s, op, args)                                                                                   \
+    ((s)->device->dry ? TRESS_OK                                                                              \
+     : (s)->device->backend->op ? (s)->device->backend->op args                                               \
+     : tr_fail(TRESS_E_GPU, "the back end %s has no op %s", (s)->device->backend->name, #op))
+
+/* ---- what front doors check ------------------------------------------------------------------------------ */
+static inline bool tr_is_weight_type(tr_dtype t) { return t == TR_F32 || t == TR_F16 || t == TR_BF16 || t == TR_F8_E4M3; }
+/* An activation of the stream: its dtype, rank and dense last dimension. */
+static inline bool tr_is_activation(const tr_stream *s, tr_tensor t, int rank)
+{
+    return !tr_is_none(t) && t.rank == rank && t.dtype == tr_stream_dtype(s) && (t.shape[rank - 1] <= 1 || t.stride[rank - 1] == 1);
+}
+/* A weight as stored: a float type, contiguous, these dims. */
+static inline bool tr_is_weight(tr_tensor t, tr_dims d)
+{
+    return !tr_is_none(t) && tr_is_weight_type(t.dtype) && tr_has_dims(t, d) && tr_is_contiguous(t);
+}
+static inline bool tr_same_dims(tr_tensor a, tr_tensor b)
+{
+    if (a.rank != b.rank) return false;
+    for (int i = 0; i < a.rank; i++)
+        if (a.shape[i] != b.shape[i]) return false;
+    return true;
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif
