@@ -1,10 +1,11 @@
 /* weights.h - the named tensors of one module, in diffusers' names, wherever they come from: a diffusers folder (one file
  * or shards, plain or variant), an original single file with its prefixes, fused qkv and swapped halves, or memory.
- * Tensors are views into mapped files; only what must be rearranged is copied. */
+ * Tensors are views into mapped files; only what must be rearranged, or is not aligned to its element size, is copied. */
 #ifndef TRESS_MODEL_WEIGHTS_H
 #define TRESS_MODEL_WEIGHTS_H
 
 #include "io/io.h"
+#include "model/keymap.h"
 #include "tensor/ops.h"
 
 #ifdef __cplusplus
@@ -16,13 +17,18 @@ const char *tr_module_name(tr_module m);        /* "transformer", "controlnet", 
 
 typedef struct tr_weights tr_weights;
 /* path: a module folder, a model folder that has the module's sub-folder, or a file (diffusers or original names, told by
- * the keys; prefixes are stripped). variant may be NULL. Fails: IO (missing), FORMAT, OOM. */
+ * the keys; prefixes are stripped). Beside an original single file that lacks a text encoder, clip_l.safetensors,
+ * clip_g.safetensors and t5xxl*.safetensors are looked for, also in text_encoders/. variant may be NULL: plain names, then
+ * fp16; a folder that lacks the named variant gives its plain file and a note. Fails: IO (missing), FORMAT, SHAPE, OOM. */
 TR_CHECKED tress_status tr_weights_open(tr_weights **out, const char *path, tr_module module, const char *variant);
-/* Shapes without data: every look-up succeeds with the asked shape and dtype t. For plans and benches. */
+/* Shapes without data: every look-up succeeds with the asked shape and dtype t (-1 becomes 1); the values are zeros that take no
+ * memory. For plans and benches. */
 TR_CHECKED tress_status tr_weights_shapes_only(tr_weights **out, tr_dtype t);
 void tr_weights_close(tr_weights *w);
 const json_t *tr_weights_config(const tr_weights *w);           /* view: config.json of the folder; NULL when there is none */
 const char   *tr_weights_where(const tr_weights *w);            /* the path, for messages */
+tr_module     tr_weights_module(const tr_weights *w);
+tr_layout     tr_weights_layout(const tr_weights *w);           /* the names the file itself uses */
 int           tr_weights_count(const tr_weights *w);
 const char   *tr_weights_name(const tr_weights *w, int i);      /* diffusers name; sorted */
 tr_tensor     tr_weights_at(const tr_weights *w, int i);
@@ -32,8 +38,14 @@ bool          tr_weights_find(const tr_weights *w, const char *name, tr_tensor *
 TR_CHECKED tress_status tr_weights_get(tr_weights *w, tr_tensor *out, tr_dims d, const char *format, ...) TR_PRINTF(4, 5);
 /* As get, but a missing tensor leaves tr_none() in *out. */
 TR_CHECKED tress_status tr_weights_get_optional(tr_weights *w, tr_tensor *out, tr_dims d, const char *format, ...) TR_PRINTF(4, 5);
-/* Every tensor was used and is finite, else FORMAT naming the first that is not. Values are scanned on n_thread threads. */
+/* Every tensor was used and is finite, else FORMAT naming the first that is not. Values are scanned on n_thread threads.
+ * Tensors known to do nothing here may stay unused: docs/formats.md has the list. */
 TR_CHECKED tress_status tr_weights_check(tr_weights *w, int n_thread);
+int64_t tr_weights_bytes(const tr_weights *w);                  /* of the tensors asked for so far, as stored */
+/* What a person may want to know and what need not stop the work: stored values that are not what is known of the released models,
+ * a variant that was not there. Complete after tr_weights_check. */
+int         tr_weights_note_count(const tr_weights *w);
+const char *tr_weights_note(const tr_weights *w, int i);        /* view */
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,64 @@
+/* weights_int.h - inside of weights: the object, and the steps that fill it. */
+#ifndef TRESS_MODEL_WEIGHTS_INT_H
+#define TRESS_MODEL_WEIGHTS_INT_H
+
+#include "model/weights.h"
+
+typedef struct tr_weight {
+    char       *name;                           /* diffusers name; owned */
+    const char *source, *file;                  /* name in the file, path of the file; views into the mapping's owner */
+    tr_tensor   t;
+    bool        used;
+} tr_weight;
+
+struct tr_weights {
+    tr_module module;
+    tr_layout layout;
+    char     *where;                            /* path as given or found, for messages */
+    json_t   *config;
+    bool      shapes_only;
+    tr_dtype  shapes_dtype;
+
+    tr_safetensors **file;
+    int        n_file;
+    tr_weight *item;                            /* sorted by name */
+    int        n_item, cap_item;
+    int32_t   *slot;                            /* open addressing: item number + 1, 0 empty; n_slot a power of two */
+    uint32_t   n_slot;
+    void     **own;                             /* copies of rearranged tensors */
+    int        n_own, cap_own;
+    char     **note;
+    int        n_note, cap_note;
+    void      *zeros;                           /* shapes only: read-only pages that stand for every tensor */
+    size_t     n_zeros;
+    void     **zeros_old;                       /* smaller ones, still pointed at: base, size as pairs */
+    size_t    *n_zeros_old;
+    int        n_old, cap_old;
+    int64_t    bytes;
+};
+
+#define TR_NAME_MAX 257                         /* 256 bytes and the NUL */
+
+/* weights_find.c: the files that path stands for, opened into w->file, w->where and w->config. */
+TR_CHECKED tress_status tr_weights_find_files(tr_weights *w, const char *path, const char *variant);
+TR_CHECKED tress_status tr_weights_add_file(tr_weights *w, const char *path);
+/* A file that may hold this module when the original file `beside` does not; *out new, or NULL when there is none. */
+TR_CHECKED tress_status tr_weights_find_beside(char **out, const char *beside, tr_module module);
+
+/* weights_map.c: w->file into w->item, in diffusers' names. *absent: the files hold nothing of this module. */
+TR_CHECKED tress_status tr_weights_map(tr_weights *w, bool *absent);
+
+/* weights_check.c */
+TR_CHECKED tress_status tr_weights_add_note(tr_weights *w, const char *format, ...) TR_PRINTF(2, 3);
+/* weights_notes.c: what is known of the released models against what is here. */
+TR_CHECKED tress_status tr_weights_add_notes(tr_weights *w);
+
+/* weights.c */
+TR_CHECKED tress_status tr_weights_add(tr_weights *w, const char *name, const char *source, const char *file, tr_tensor t);
+TR_CHECKED tress_status tr_weights_own(tr_weights *w, void **out, size_t n);      /* memory that lives as long as w */
+TR_CHECKED tress_status tr_weights_index(tr_weights *w);                          /* sort, refuse duplicates, build the table */
+/* Make room for one more item of `size` bytes in *p. */
+TR_CHECKED tress_status tr_weights_grow(void *p, int n, int *cap, size_t size);
+float tr_weights_value(tr_tensor t, int64_t i);                                   /* element i of a contiguous float tensor */
+
+#endif
