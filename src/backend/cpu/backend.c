@@ -7,13 +7,10 @@
 #define ALIGN 256
 
 /* Not written yet: their slots are NULL and the front doors say so. */
-#pragma weak tr_cpu_linear
-#pragma weak tr_cpu_attention
 #pragma weak tr_cpu_adaln
 #pragma weak tr_cpu_layer_norm
 #pragma weak tr_cpu_rms_norm
 #pragma weak tr_cpu_group_norm
-#pragma weak tr_cpu_conv2d
 #pragma weak tr_cpu_activate
 #pragma weak tr_cpu_axpby
 #pragma weak tr_cpu_blend
