@@ -15,15 +15,18 @@ typedef struct tr_controlnet_config {
     int  d_pooled, d_context;                   /* d_context 0: no text stream */
     int  pos_max;                               /* 0: no patch embedding of its own */
     bool qk_norm, dual[TR_BLOCK_MAX];
-    bool zero_pooled;                           /* force_zeros_for_pooled_projection: pooled is zeros, the condition latent is scaled without shift */
+    bool zero_pooled;                           /* force_zeros_for_pooled_projection: the caller gives zeros for pooled and scales the condition latent without shift */
 } tr_controlnet_config;
 
 typedef struct tr_controlnet tr_controlnet;
+/* From the file's config.json, or from shapes when there is none. Fails: FORMAT, SHAPE. */
 TR_CHECKED tress_status tr_controlnet_config_read(tr_controlnet_config *out, tr_weights *w);
+/* w is borrowed and must outlive the model. Fails: FORMAT, SHAPE, OOM. */
 TR_CHECKED tress_status tr_controlnet_open(tr_controlnet **out, tr_device *d, tr_weights *w, const tr_controlnet_config *c);
 void tr_controlnet_close(tr_controlnet *m);
 const tr_controlnet_config *tr_controlnet_get_config(const tr_controlnet *m);
-/* Fails: CONTRACT when it cannot stand beside this transformer (width, pooled width, patch). */
+/* Fails: CONTRACT when it cannot stand beside this transformer (width, pooled and text width, patch, channels, more
+ * blocks than it has). */
 TR_CHECKED tress_status tr_controlnet_fits(const tr_controlnet *m, const tr_mmdit *t);
 
 typedef struct tr_controlnet_args {
@@ -33,8 +36,11 @@ typedef struct tr_controlnet_args {
     tr_tensor context;                          /* [b, n, d_context], only if the net has a text stream */
     tr_tensor pooled;                           /* [b, d_pooled] */
     tr_tensor timestep;                         /* [b] F32 host */
-    tr_tensor *residual;                        /* [n_block] of [b, t, d], given by the caller, filled here */
+    tr_tensor *residual;                        /* [n_block] of [b, t, d], given by the caller, filled here, not yet scaled */
+    void (*probe)(void *self, const char *stage, int block, tr_tensor t); void *probe_self;  /* tests: every stage; may be NULL */
 } tr_controlnet_args;
+/* All inputs contiguous, of the stream's activation type. After the first call of a size nothing is allocated.
+ * Fails: SHAPE, ARG (a missing input), OOM, CANCELLED. */
 TR_CHECKED tress_status tr_controlnet_forward(tr_controlnet *m, tr_stream *s, const tr_controlnet_args *a);
 
 #ifdef __cplusplus

@@ -43,11 +43,15 @@ typedef struct tr_mmdit_args {
     const tr_tensor *residual;                  /* [n_residual] of [b, t, d], or NULL */
     int       n_residual;
     float     residual_scale;
-    bool      residual_last;                    /* TRESS_LAST_VENDOR: also after the last block */
+    bool      residual_last;                    /* TRESS_LAST_VENDOR: block i takes residual i / (n_block / n_residual) in integers, the last
+                                                   block too, skipped blocks none. false: int(i / (n_block / n_residual)) in floating point,
+                                                   skipped blocks too, the last block none, as diffusers */
     const int *skip; int n_skip;                /* blocks left out (skip-layer guidance) */
     tr_tensor out;                              /* [b, 16, h, w] velocity */
     void (*probe)(void *self, const char *stage, int block, tr_tensor t); void *probe_self;  /* tests: every stage; may be NULL */
 } tr_mmdit_args;
+/* All inputs contiguous, of the stream's activation type. After the first call of a size nothing is allocated.
+ * Fails: SHAPE (the message names what and both sizes), ARG, OOM, CANCELLED. */
 TR_CHECKED tress_status tr_mmdit_forward(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a);
 
 #ifdef __cplusplus

@@ -1,0 +1,226 @@
+#include "model/block_int.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* Chunks of the adaLN rows, in order. */
+enum { SHIFT_MSA, SCALE_MSA, GATE_MSA, SHIFT_MLP, SCALE_MLP, GATE_MLP, SHIFT_MSA2, SCALE_MSA2, GATE_MSA2 };
+enum { ENDS_SCALE, ENDS_SHIFT };                /* text that ends here: AdaLayerNormContinuous has them the other way round */
+
+/* ---- opening --------------------------------------------------------------------------------------------- */
+static tress_status open_attention(tr_attn_layers *a, tr_layer_list *l, tr_weights *w, const tr_block_spec *c, const char *at,
+                                   const char *q, const char *k, const char *v, const char *out,
+                                   const char *norm_q, const char *norm_k)
+{
+    tress_status st = TRESS_OK;
+    const int64_t d = (int64_t)c->n_head * c->d_head;
+    TR_TRY(tr_layer_list_add(l, &a->q, w, TR_DIMS(d, d), true, "%s.%s", at, q));
+    TR_TRY(tr_layer_list_add(l, &a->k, w, TR_DIMS(d, d), true, "%s.%s", at, k));
+    TR_TRY(tr_layer_list_add(l, &a->v, w, TR_DIMS(d, d), true, "%s.%s", at, v));
+    if (out) TR_TRY(tr_layer_list_add(l, &a->out, w, TR_DIMS(d, d), true, "%s.%s", at, out));
+    if (c->qk_norm) {
+        TR_TRY(tr_weights_get(w, &a->norm_q, TR_DIMS(c->d_head), "%s.%s.weight", at, norm_q));
+        TR_TRY(tr_weights_get(w, &a->norm_k, TR_DIMS(c->d_head), "%s.%s.weight", at, norm_k));
+    }
+done:
+    return st;
+}
+
+static tress_status open_stream(tr_block_stream *m, tr_layer_list *l, tr_weights *w, int64_t d, int n_mod, bool ends,
+                                const char *prefix, const char *norm, const char *ff)
+{
+    tress_status st = TRESS_OK;
+    m->n_mod = n_mod;
+    TR_TRY(tr_layer_list_add(l, &m->mod, w, TR_DIMS(n_mod * d, d), true, "%s.%s.linear", prefix, norm));
+    if (ends) goto done;
+    TR_TRY(tr_layer_list_add(l, &m->up, w, TR_DIMS(4 * d, d), true, "%s.%s.net.0.proj", prefix, ff));
+    TR_TRY(tr_layer_list_add(l, &m->down, w, TR_DIMS(d, 4 * d), true, "%s.%s.net.2", prefix, ff));
+done:
+    return st;
+}
+
+tress_status tr_block_open(tr_block *out, tr_layer_list *l, tr_weights *w, const tr_block_spec *c, const char *prefix)
+{
+    tress_status st = TRESS_OK;
+    const int64_t d = (int64_t)c->n_head * c->d_head;
+    tr_block k = { .n_head = c->n_head, .d_head = c->d_head };
+    char at[96];
+    snprintf(at, sizeof at, "%s.attn", prefix);
+    TR_TRY(open_stream(&k.image, l, w, d, c->second ? 9 : 6, false, prefix, "norm1", "ff"));
+    TR_TRY(open_attention(&k.image.attn, l, w, c, at, "to_q", "to_k", "to_v", "to_out.0", "norm_q", "norm_k"));
+    if (c->text) {
+        TR_TRY(open_stream(&k.text, l, w, d, c->text_ends ? 2 : 6, c->text_ends, prefix, "norm1_context", "ff_context"));
+        TR_TRY(open_attention(&k.text.attn, l, w, c, at, "add_q_proj", "add_k_proj", "add_v_proj",
+                              c->text_ends ? NULL : "to_add_out", "norm_added_q", "norm_added_k"));
+    }
+    if (c->second) {
+        snprintf(at, sizeof at, "%s.attn2", prefix);
+        TR_TRY(open_attention(&k.second, l, w, c, at, "to_q", "to_k", "to_v", "to_out.0", "norm_q", "norm_k"));
+    }
+    *out = k;
+done:
+    return st;
+}
+
+/* ---- forward --------------------------------------------------------------------------------------------- */
+tress_status tr_block_modulate(tr_block_mod *mod, tr_stream *s, const tr_block *k, tr_tensor silu_temb)
+{
+    tress_status st = TRESS_OK;
+    const int64_t b = silu_temb.shape[0], d = silu_temb.shape[1];
+    *mod = (tr_block_mod){ 0 };
+    TR_TRY(tr_scratch(s, &mod->image, tr_stream_dtype(s), TR_DIMS(b, k->image.n_mod * d)));
+    TR_TRY(tr_linear_apply(s, mod->image, silu_temb, k->image.mod, NULL));
+    if (k->text.mod) {
+        TR_TRY(tr_scratch(s, &mod->text, tr_stream_dtype(s), TR_DIMS(b, k->text.n_mod * d)));
+        TR_TRY(tr_linear_apply(s, mod->text, silu_temb, k->text.mod, NULL));
+    }
+done:
+    return st;
+}
+
+/* Chunk i of the adaLN rows, [b, d]. */
+static tr_tensor chunk(tr_tensor mod, int i, int64_t d) { return tr_slice(mod, 1, i * d, d); }
+
+/* A new scratch tensor like `like` [b, n, d], of the activations' type. */
+static tress_status scratch_like(tr_stream *s, tr_tensor *out, tr_tensor like)
+{
+    return tr_scratch(s, out, tr_stream_dtype(s), TR_DIMS(like.shape[0], like.shape[1], like.shape[2]));
+}
+
+/* y = LN(x) (1 + scale) + shift for x [b, n, d]. */
+static tress_status modulated(tr_tensor *y, tr_stream *s, tr_tensor x, tr_tensor mod, int i_scale, int i_shift)
+{
+    const tress_status st = scratch_like(s, y, x);
+    if (st != TRESS_OK) return st;
+    const int64_t d = x.shape[2];
+    return tr_adaln(s, tr_rows(*y), tr_rows(x), chunk(mod, i_scale, d), chunk(mod, i_shift, d), TR_LN_EPS);
+}
+
+typedef struct qkv { tr_tensor q, k, v; } qkv;              /* [b, n, n_head, d_head] */
+
+/* One of q, k, v from h [b, n, d], normed over each head. */
+static tress_status project(tr_tensor *out, tr_stream *s, const tr_block *k, const tr_linear_layer *l, tr_tensor norm, tr_tensor h)
+{
+    tress_status st = TRESS_OK;
+    const int64_t b = h.shape[0], n = h.shape[1];
+    tr_tensor y;
+    TR_TRY(scratch_like(s, &y, h));
+    TR_TRY(tr_linear_apply(s, tr_rows(y), tr_rows(h), l, NULL));
+    if (!tr_is_none(norm)) {
+        const tr_tensor heads = tr_reshape(y, TR_DIMS(b * n * k->n_head, k->d_head));
+        TR_TRY(tr_rms_norm(s, heads, heads, norm, TR_RMS_EPS));
+    }
+    *out = tr_reshape(y, TR_DIMS(b, n, k->n_head, k->d_head));
+done:
+    return st;
+}
+
+/* want_q: text that ends here asks nothing. */
+static tress_status make_qkv(qkv *out, tr_stream *s, const tr_block *k, const tr_attn_layers *a, tr_tensor h, bool want_q)
+{
+    tress_status st = TRESS_OK;
+    *out = (qkv){ 0 };
+    if (want_q) TR_TRY(project(&out->q, s, k, a->q, a->norm_q, h));
+    TR_TRY(project(&out->k, s, k, a->k, a->norm_k, h));
+    TR_TRY(project(&out->v, s, k, a->v, tr_none(), h));
+done:
+    return st;
+}
+
+/* Queries [b, n_q, n_head, d_head] of one stream over the keys of all segments; o [b, n_q, d]. */
+static tress_status attend(tr_stream *s, const tr_block *k, tr_tensor o, tr_tensor q, const tr_attention_segment *segment, int n_segment)
+{
+    tr_attention_args a = { .q = q, .scale = 1.0f / sqrtf((float)k->d_head), .n_segment = n_segment };
+    a.o = tr_reshape(o, TR_DIMS(q.shape[0], q.shape[1], q.shape[2], q.shape[3]));
+    for (int i = 0; i < n_segment; i++) a.segment[i] = segment[i];
+    return tr_attention(s, &a);
+}
+
+/* x += gate * layer(o).  x [b, n, d]; o [b n, d_in]. */
+static tress_status add_gated(tr_stream *s, tr_tensor x, tr_tensor o, const tr_linear_layer *l, tr_tensor mod, int i_gate)
+{
+    const tr_tensor y = tr_rows(x);
+    return tr_linear_apply(s, y, o, l, &(tr_epilogue){ .gate = chunk(mod, i_gate, x.shape[2]), .residual = y });
+}
+
+static tress_status feed_forward(tr_stream *s, tr_tensor x, const tr_block_stream *m, tr_tensor mod)
+{
+    tress_status st = TRESS_OK;
+    const tr_arena_mark mark = tr_scratch_push(s);
+    tr_tensor h, wide;
+    TR_TRY(modulated(&h, s, x, mod, SCALE_MLP, SHIFT_MLP));
+    TR_TRY(tr_scratch(s, &wide, tr_stream_dtype(s), TR_DIMS(x.shape[0] * x.shape[1], 4 * x.shape[2])));
+    TR_TRY(tr_linear_apply(s, wide, tr_rows(h), m->up, &(tr_epilogue){ .act = TR_ACT_GELU_TANH }));
+    TR_TRY(add_gated(s, x, wide, m->down, mod, GATE_MLP));
+done:
+    tr_scratch_pop(s, mark);
+    return st;
+}
+
+/* o = attention of the image over itself with its own projections; takes [b, t, d] of scratch for o. */
+static tress_status second_attention(tr_tensor *o, tr_stream *s, const tr_block *k, const tr_block_io *io)
+{
+    tress_status st = TRESS_OK;
+    TR_TRY(modulated(o, s, io->image, io->mod.image, SCALE_MSA2, SHIFT_MSA2));
+    const tr_arena_mark mark = tr_scratch_push(s);
+    qkv x;
+    st = make_qkv(&x, s, k, &k->second, *o, true);
+    if (st == TRESS_OK) st = attend(s, k, *o, x.q, &(tr_attention_segment){ .k = x.k, .v = x.v }, 1);
+    tr_scratch_pop(s, mark);
+    if (st == TRESS_OK) tr_probe_show(io->probe, "attention2", io->i_block, *o);
+done:
+    return st;
+}
+
+/* The joint attention of both streams, each output where its normed input was; added with out and gate. */
+static tress_status joint_attention(tr_stream *s, const tr_block *k, const tr_block_io *io)
+{
+    tress_status st = TRESS_OK;
+    const tr_arena_mark mark = tr_scratch_push(s);
+    const bool text = k->text.mod != NULL, text_ends = text && !k->text.attn.out;
+    tr_tensor h, c = tr_none(), o2 = tr_none();             /* [b, t, d], [b, n, d], [b, t, d] */
+    qkv x, y;
+    tr_attention_segment segment[2];
+    int n_segment = 0;
+
+    TR_TRY(modulated(&h, s, io->image, io->mod.image, SCALE_MSA, SHIFT_MSA));
+    tr_probe_show(io->probe, "norm", io->i_block, h);
+    TR_TRY(make_qkv(&x, s, k, &k->image.attn, h, true));
+    segment[n_segment++] = (tr_attention_segment){ .k = x.k, .v = x.v };
+    if (text) {
+        TR_TRY(text_ends ? modulated(&c, s, io->text, io->mod.text, ENDS_SCALE, ENDS_SHIFT)
+                         : modulated(&c, s, io->text, io->mod.text, SCALE_MSA, SHIFT_MSA));
+        tr_probe_show(io->probe, "norm_context", io->i_block, c);
+        TR_TRY(make_qkv(&y, s, k, &k->text.attn, c, !text_ends));
+        segment[n_segment++] = (tr_attention_segment){ .k = y.k, .v = y.v, .key_logw = io->text_logw };
+    }
+
+    /* The normed inputs are spent: the outputs take their place. */
+    TR_TRY(attend(s, k, h, x.q, segment, n_segment));
+    tr_probe_show(io->probe, "attention", io->i_block, h);
+    if (k->second.q) TR_TRY(second_attention(&o2, s, k, io));               /* reads the image as it came in */
+    TR_TRY(add_gated(s, io->image, tr_rows(h), k->image.attn.out, io->mod.image, GATE_MSA));
+    if (k->second.q) TR_TRY(add_gated(s, io->image, tr_rows(o2), k->second.out, io->mod.image, GATE_MSA2));
+    if (text && !text_ends) {
+        TR_TRY(attend(s, k, c, y.q, segment, n_segment));
+        tr_probe_show(io->probe, "attention_context", io->i_block, c);
+        TR_TRY(add_gated(s, io->text, tr_rows(c), k->text.attn.out, io->mod.text, GATE_MSA));
+    }
+done:
+    tr_scratch_pop(s, mark);
+    return st;
+}
+
+tress_status tr_block_forward(tr_stream *s, const tr_block *k, const tr_block_io *io)
+{
+    tress_status st = TRESS_OK;
+    TR_TRY(joint_attention(s, k, io));
+    TR_TRY(feed_forward(s, io->image, &k->image, io->mod.image));
+    tr_probe_show(io->probe, "image", io->i_block, io->image);
+    if (k->text.up) {
+        TR_TRY(feed_forward(s, io->text, &k->text, io->mod.text));
+        tr_probe_show(io->probe, "text", io->i_block, io->text);
+    }
+done:
+    return st;
+}

@@ -1,0 +1,224 @@
+#include "model/block_int.h"
+#include "model/embed_int.h"
+#include "model/mmdit.h"
+
+#include <stdio.h>
+
+struct tr_mmdit {
+    tr_mmdit_config config;
+    tr_layer_list   layers;
+    tr_patch_embed  patch;
+    tr_time_text    time_text;
+    tr_linear_layer *context_embedder;          /* [d, d_context] */
+    tr_linear_layer *norm_out, *proj_out;       /* [2 d, d], [p p c_out, d] */
+    tr_block *block;                            /* [n_block] */
+    float   *logw;                              /* [n_logw]: what goes into key_logw, kept so that a step allocates nothing */
+    int64_t  n_logw;
+};
+
+tress_status tr_mmdit_open(tr_mmdit **out, tr_device *d, tr_weights *w, const tr_mmdit_config *c)
+{
+    tress_status st = TRESS_OK;
+    tr_mmdit *m = NULL;
+    void *p = NULL;
+    const int64_t width = (int64_t)c->n_head * c->d_head;
+    TR_ASSERT(tr_device_is_host(d) || tr_device_is_dry(d));
+    TR_TRY(tr_alloc(&p, sizeof *m));
+    m = p;
+    m->config = *c;
+    TR_TRY(tr_layer_list_init(&m->layers, c->n_block * TR_BLOCK_LAYER_MAX + TR_PATCH_LAYER_MAX + TR_TIME_TEXT_LAYER_MAX + 3));
+    TR_TRY(tr_patch_embed_open(&m->patch, &m->layers, w, c->channels_in, c->patch, c->pos_max, width, "pos_embed"));
+    TR_TRY(tr_time_text_open(&m->time_text, &m->layers, w, c->d_pooled, width));
+    TR_TRY(tr_layer_list_add(&m->layers, &m->context_embedder, w, TR_DIMS(width, c->d_context), true, "context_embedder"));
+    TR_TRY(tr_alloc_array(&p, c->n_block, sizeof *m->block));
+    m->block = p;
+    for (int i = 0; i < c->n_block; i++) {
+        const tr_block_spec spec = { .n_head = c->n_head, .d_head = c->d_head, .text = true, .text_ends = i == c->n_block - 1,
+                                     .second = c->dual[i], .qk_norm = c->qk_norm };
+        char prefix[64];
+        snprintf(prefix, sizeof prefix, "transformer_blocks.%d", i);
+        TR_TRY(tr_block_open(&m->block[i], &m->layers, w, &spec, prefix));
+    }
+    TR_TRY(tr_layer_list_add(&m->layers, &m->norm_out, w, TR_DIMS(2 * width, width), true, "norm_out.linear"));
+    TR_TRY(tr_layer_list_add(&m->layers, &m->proj_out, w, TR_DIMS((int64_t)c->patch * c->patch * c->channels_out, width), true, "proj_out"));
+    *out = m;
+    m = NULL;
+done:
+    tr_mmdit_close(m);
+    return st;
+}
+
+void tr_mmdit_close(tr_mmdit *m)
+{
+    if (!m) return;
+    tr_layer_list_fini(&m->layers);
+    tr_free(m->block);
+    tr_free(m->logw);
+    tr_free(m);
+}
+
+const tr_mmdit_config *tr_mmdit_get_config(const tr_mmdit *m) { return &m->config; }
+int              tr_mmdit_layer_count(const tr_mmdit *m) { return m->layers.n; }
+tr_linear_layer *tr_mmdit_layer(tr_mmdit *m, int i)
+{
+    TR_ASSERT(i >= 0 && i < m->layers.n);
+    return &m->layers.at[i];
+}
+
+tress_status tr_mmdit_embed(tr_mmdit *m, tr_stream *s, tr_tensor tokens, tr_tensor x)
+{
+    tress_status st = TRESS_OK;
+    int64_t h, w;
+    TR_TRY(tr_patch_grid(&h, &w, &m->patch, x, "the latent"));
+    TR_TRY(tr_expect(s, tokens, TR_DIMS(x.shape[0], h * w, (int64_t)m->config.n_head * m->config.d_head), "tokens"));
+    TR_TRY(tr_patch_embed_forward(s, &m->patch, tokens, x, false, "the latent"));
+done:
+    return st;
+}
+
+/* ---- forward --------------------------------------------------------------------------------------------- */
+typedef struct sizes { int64_t b, t, n, d; } sizes;
+
+static tress_status check_args(sizes *z, const tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a)
+{
+    tress_status st = TRESS_OK;
+    const tr_mmdit_config *c = &m->config;
+    int64_t h, w;
+    TR_TRY(tr_patch_grid(&h, &w, &m->patch, a->x, "the latent"));
+    *z = (sizes){ .b = a->x.shape[0], .t = h * w, .n = a->context.rank == 3 ? a->context.shape[1] : 1,
+                  .d = (int64_t)c->n_head * c->d_head };
+    if (z->n < 1) TR_TRY(tr_fail(TRESS_E_SHAPE, "the text has no rows"));
+    TR_TRY(tr_expect(s, a->x, TR_DIMS(z->b, c->channels_in, h * c->patch, w * c->patch), "the latent"));
+    TR_TRY(tr_expect(s, a->out, TR_DIMS(z->b, c->channels_out, h * c->patch, w * c->patch), "the output"));
+    TR_TRY(tr_expect(s, a->context, TR_DIMS(z->b, z->n, c->d_context), "the text"));
+    TR_TRY(tr_expect(s, a->pooled, TR_DIMS(z->b, c->d_pooled), "the pooled text"));
+    TR_TRY(tr_expect_timestep(s, a->timestep, z->b));
+    if (!tr_is_none(a->tokens)) TR_TRY(tr_expect(s, a->tokens, TR_DIMS(z->b, z->t, z->d), "tokens"));
+    for (int i = 0; a->residual && i < a->n_residual; i++) {
+        char what[48];
+        snprintf(what, sizeof what, "ControlNet residual %d", i);
+        TR_TRY(tr_expect(s, a->residual[i], TR_DIMS(z->b, z->t, z->d), what));
+    }
+    for (int i = 0; i < a->n_skip; i++)
+        if (a->skip[i] < 0 || a->skip[i] >= c->n_block)
+            TR_TRY(tr_fail(TRESS_E_ARG, "block %d to skip: the transformer has blocks 0 to %d", a->skip[i], c->n_block - 1));
+done:
+    return st;
+}
+
+/* Which residual goes after block i, -1 for none. diffusers: int(i / (L / n)) in floating point, none after the last block;
+ * the vendor's code: i / (L / n) in integers, the last block included, none after a skipped block. They part where n does
+ * not divide L; there the vendor's rule runs past the end. */
+static tress_status residual_index(int *out, const tr_mmdit *m, const tr_mmdit_args *a, int i, bool skipped)
+{
+    const int n_block = m->config.n_block, n = a->n_residual;
+    *out = -1;
+    if (!a->residual || n == 0) return TRESS_OK;
+    if (!a->residual_last) {
+        if (i < n_block - 1) *out = (int)(i / ((double)n_block / n));
+        return TRESS_OK;
+    }
+    if (skipped) return TRESS_OK;
+    if (n > n_block || i / (n_block / n) >= n)
+        return tr_fail(TRESS_E_ARG, "%d ControlNet residuals cannot be spread over %d blocks by the vendor's rule: choose that of diffusers",
+                       n, n_block);
+    *out = i / (n_block / n);
+    return TRESS_OK;
+}
+
+static bool is_skipped(const tr_mmdit_args *a, int i)
+{
+    for (int j = 0; j < a->n_skip; j++)
+        if (a->skip[j] == i) return true;
+    return false;
+}
+
+/* logw [n] = v. */
+static tress_status fill_logw(tr_tensor *out, tr_mmdit *m, tr_stream *s, int64_t n, float v)
+{
+    tress_status st = TRESS_OK;
+    if (n > m->n_logw) {
+        void *p = NULL;
+        TR_TRY(tr_alloc_array(&p, n, sizeof *m->logw));
+        tr_free(m->logw);
+        m->logw = p;
+        m->n_logw = n;
+    }
+    for (int64_t i = 0; i < n; i++) m->logw[i] = v;
+    TR_TRY(tr_scratch(s, out, TR_F32, TR_DIMS(n)));
+    TR_TRY(tr_upload(s, *out, m->logw));
+done:
+    return st;
+}
+
+static tress_status run_block(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a, int i, tr_block_io *io, tr_tensor silu_temb)
+{
+    tress_status st = TRESS_OK;
+    const tr_arena_mark mark = tr_scratch_push(s);
+    const bool skipped = is_skipped(a, i);
+    int r;
+    TR_TRY(tr_stream_poll(s));
+    TR_TRY(residual_index(&r, m, a, i, skipped));
+    if (!skipped) {
+        io->i_block = i;
+        TR_TRY(tr_block_modulate(&io->mod, s, &m->block[i], silu_temb));
+        TR_TRY(tr_block_forward(s, &m->block[i], io));
+    }
+    if (r >= 0) {
+        const tr_tensor x = tr_rows(io->image);
+        TR_TRY(tr_axpby(s, x, 1, x, a->residual_scale, tr_rows(a->residual[r])));
+        tr_probe_show(io->probe, "controlled", i, io->image);
+    }
+done:
+    tr_scratch_pop(s, mark);
+    return st;
+}
+
+/* out = unpatchify(proj_out((scale; shift))) */
+static tress_status run_head(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a, const tr_block_io *io, tr_tensor silu_temb)
+{
+    tress_status st = TRESS_OK;
+    const int64_t b = io->image.shape[0], t = io->image.shape[1], d = io->image.shape[2], d_out = m->proj_out->w.shape[0];
+    const tr_dtype type = tr_stream_dtype(s);
+    tr_tensor mod, h, patches;
+    TR_TRY(tr_scratch(s, &mod, type, TR_DIMS(b, 2 * d)));
+    TR_TRY(tr_scratch(s, &h, type, TR_DIMS(b, t, d)));
+    TR_TRY(tr_scratch(s, &patches, type, TR_DIMS(b, t, d_out)));
+    TR_TRY(tr_linear_apply(s, mod, silu_temb, m->norm_out, NULL));
+    TR_TRY(tr_adaln(s, tr_rows(h), tr_rows(io->image), tr_slice(mod, 1, 0, d), tr_slice(mod, 1, d, d), TR_LN_EPS));     /* scale, shift */
+    tr_probe_show(io->probe, "norm_out", -1, h);
+    TR_TRY(tr_linear_apply(s, tr_rows(patches), tr_rows(h), m->proj_out, NULL));
+    TR_TRY(tr_unpatchify(s, a->out, patches, m->config.patch));
+    tr_probe_show(io->probe, "sample", -1, a->out);
+done:
+    return st;
+}
+
+tress_status tr_mmdit_forward(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a)
+{
+    tress_status st = TRESS_OK;
+    const tr_arena_mark mark = tr_scratch_push(s);
+    tr_block_io io = { .probe = { a->probe, a->probe_self } };
+    tr_tensor temb;
+    sizes z;
+    TR_TRY(check_args(&z, m, s, a));
+    TR_TRY(tr_scratch(s, &io.image, TR_F32, TR_DIMS(z.b, z.t, z.d)));
+    TR_TRY(tr_scratch(s, &io.text, TR_F32, TR_DIMS(z.b, z.n, z.d)));
+    TR_TRY(tr_scratch(s, &temb, tr_stream_dtype(s), TR_DIMS(z.b, z.d)));
+    if (a->context_logw != 0) TR_TRY(fill_logw(&io.text_logw, m, s, z.n, a->context_logw));
+
+    if (tr_is_none(a->tokens)) TR_TRY(tr_patch_embed_forward(s, &m->patch, io.image, a->x, false, "the latent"));
+    else TR_TRY(tr_copy(s, io.image, a->tokens));
+    tr_probe_show(io.probe, "tokens", -1, io.image);
+    TR_TRY(tr_linear_apply(s, tr_rows(io.text), tr_rows(a->context), m->context_embedder, NULL));
+    tr_probe_show(io.probe, "context", -1, io.text);
+    TR_TRY(tr_time_text_forward(s, &m->time_text, temb, a->timestep, a->pooled));
+    tr_probe_show(io.probe, "temb", -1, temb);
+    TR_TRY(tr_activate(s, temb, temb, TR_ACT_SILU));
+
+    for (int i = 0; i < m->config.n_block; i++) TR_TRY(run_block(m, s, a, i, &io, temb));
+    TR_TRY(run_head(m, s, a, &io, temb));
+done:
+    tr_scratch_pop(s, mark);
+    return st;
+}
