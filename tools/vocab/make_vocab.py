@@ -12,15 +12,15 @@ needed to make them again:
 """
 import argparse
 import base64
+import collections
 import json
 import os
 import random
-import struct
 import unicodedata
 
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2 as pb
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, normalizers, pre_tokenizers
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -45,9 +45,9 @@ TEMPLATES = [
     "{word} {word}s {verb} {function} {colour}-{colour} {thing}; {word}!",
     "{accented} {style}, {number}mm, f/{number}, {picture}",
     "it's {quality}, they're {quality}, i'd {word} it, we've {word}, don't {verb}",
-    "{colour}er {texture}er {word}er {word}ing {word}ed {texture}ness {quality}ly",
+    "{word}er {word}ing {word}ed {word}ly",
     "({colour} {style}) \"{word}\" - {word}/{word} & {word}: {number}% #{number} @{word} + {word}?",
-    "{word}-{word} {thing}... {quality}ish {word}less un{quality} re{word} {number}x{number}",
+    "{word}-{word} {thing}... {word}less un{word} re{word} {number}x{number}",
 ]
 
 
@@ -97,14 +97,47 @@ def added(content, normalized=False):
     return {"content": content, "lstrip": False, "normalized": normalized, "rstrip": False, "single_word": False}
 
 
+def train_bpe(lines, n_merge):
+    """The most frequent adjacent pair first, ties in the order of the characters: the same merges on every run, which the
+    trainer of `tokenizers` does not promise."""
+    norm = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
+    pre = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(SPLIT), "removed", invert=True),
+                                   pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    count = collections.Counter(w for line in lines for w, _ in pre.pre_tokenize_str(norm.normalize_str(line)))
+    words = [(list(w[:-1]) + [w[-1] + "</w>"], n) for w, n in sorted(count.items())]
+    where, total = collections.defaultdict(set), collections.Counter()
+    for i, (w, n) in enumerate(words):
+        for pair in zip(w, w[1:]):
+            where[pair].add(i)
+            total[pair] += n
+    merges = []
+    while len(merges) < n_merge:
+        best = min(total, key=lambda pair: (-total[pair], pair))
+        merges.append(best)
+        for i in list(where[best]):
+            w, n = words[i]
+            for pair in zip(w, w[1:]):
+                where[pair].discard(i)
+                total[pair] -= n
+                if total[pair] == 0:
+                    del total[pair]
+            out, k = [], 0
+            while k < len(w):
+                if tuple(w[k:k + 2]) == best:
+                    out.append(w[k] + w[k + 1])
+                    k += 2
+                else:
+                    out.append(w[k])
+                    k += 1
+            words[i] = (out, n)
+            for pair in zip(out, out[1:]):
+                where[pair].add(i)
+                total[pair] += n
+    return merges
+
+
 def make_bpe(lines, folder, folder_2):
-    t = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    t.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
-    t.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(SPLIT), "removed", invert=True),
-                                               pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    t.train_from_iterator(lines, trainers.BpeTrainer(vocab_size=BPE_SIZE, min_frequency=2, end_of_word_suffix="</w>",
-                                                     initial_alphabet=byte_symbols(), show_progress=False))
-    merges = [tuple(m) for m in json.loads(t.to_str())["model"]["merges"]]
+    merges = train_bpe(lines, BPE_SIZE)
     symbols = byte_symbols()
     tokens = symbols + [s + "</w>" for s in symbols]
     kept = []
