@@ -240,6 +240,34 @@ TRESS_API void            tress_plan_size(const tress_plan *p, int *width, int *
 TRESS_API TRESS_CHECKED tress_status tress_info(tress *t, bool json, char **out);
 TRESS_API void tress_text_free(char *text);
 
+/* ---- weight files ---------------------------------------------------------------------------------------- */
+typedef struct tress_convert_args {
+    const char *from;             /* diffusers model or module folder, or a single file: original, ControlNet, clip_l, ... */
+    const char *to;               /* ends in .safetensors: one file in the original layout; else a folder, new or empty */
+    const char *dtype;            /* "f32", "f16", "bf16", "f8e4m3"; NULL: as stored. Values are rounded to nearest even */
+    const char *modules;          /* "transformer,controlnet,vae,text_encoder,text_encoder_2,text_encoder_3"; NULL: all that from has */
+    const char *variant;          /* of from; NULL: plain names first, then fp16 */
+    const char *tokenizers;       /* folder that holds tokenizer/, tokenizer_2/, tokenizer_3/ for a new folder; NULL: from's own */
+    int64_t     shard_bytes;      /* files of a folder are at most about this large; 0: 5e9 */
+} tress_convert_args;
+/* Weights from one layout into another, streamed: a few MiB of memory for any size. to appears whole or not at all; an existing
+ * file is replaced, a folder that is not empty is refused. Fails: ARG, IO, FORMAT, SHAPE, OOM, CANCELLED. */
+TRESS_API TRESS_CHECKED tress_status tress_convert(tress *t, const tress_convert_args *args);
+/* The same with the LoRAs added into the transformer: W + weight (alpha / r) B A, rounded once to the type written. */
+TRESS_API TRESS_CHECKED tress_status tress_lora_merge(tress *t, const tress_convert_args *args, const tress_lora_ref *lora, int n_lora);
+
+/* What a LoRA file holds: layout, layers, ranks, size, the contract it was trained under. *out is new (tress_text_free): lines for
+ * people, or one JSON object. Fails: IO, FORMAT, SHAPE, OOM. */
+TRESS_API TRESS_CHECKED tress_status tress_lora_info(tress *t, const char *file, bool json, char **out);
+typedef struct tress_lora_convert_args {
+    const char *from;             /* a LoRA file of any known layout, or a PEFT folder */
+    const char *to;               /* file; for "peft" a folder, new or empty. Replaced atomically */
+    const char *format;           /* "diffusers", "peft", "kohya", "comfyui", "onetrainer" */
+    bool        drop_text_encoders;    /* leave adapters of text encoders out, which tress does not apply; else they are refused */
+} tress_lora_convert_args;
+/* Written in F32 with its scale folded in, so that every reader of that layout applies the same change of the weights. */
+TRESS_API TRESS_CHECKED tress_status tress_lora_convert(tress *t, const tress_lora_convert_args *args);
+
 #ifdef __cplusplus
 }
 #endif

@@ -271,11 +271,13 @@ static int dtype_rank(tr_dtype t)
     return -1;
 }
 
+typedef struct place { tr_named named; int i; } place;            /* i: where it stood in the caller's list */
+
 static int by_dtype_then_name(const void *a, const void *b)
 {
-    const tr_named *x = a, *y = b;
-    const int rx = dtype_rank(x->t.dtype), ry = dtype_rank(y->t.dtype);
-    return rx != ry ? ry - rx : strcmp(x->name, y->name);
+    const place *x = a, *y = b;
+    const int rx = dtype_rank(x->named.t.dtype), ry = dtype_rank(y->named.t.dtype);
+    return rx != ry ? ry - rx : strcmp(x->named.name, y->named.name);
 }
 
 /* s as a JSON string, quotes included. */
@@ -291,7 +293,7 @@ static tress_status add_string(tr_str *b, const char *s)
     return st;
 }
 
-static tress_status add_header(tr_str *b, const tr_named *list, int n, const char *const *meta)
+static tress_status add_header(tr_str *b, const place *list, int n, const char *const *meta)
 {
     tress_status st = TRESS_OK;
     const char *comma = "";
@@ -309,13 +311,13 @@ static tress_status add_header(tr_str *b, const tr_named *list, int n, const cha
         comma = ",";
     }
     for (int i = 0; i < n; i++) {
-        const tr_tensor t = list[i].t;
+        const tr_tensor t = list[i].named.t;
         tr_dims d = { .rank = t.rank };
         size_t size = 0;
         memcpy(d.n, t.shape, sizeof d.n);
         TR_TRY(tr_bytes(&size, t.dtype, d));
         TR_TRY(tr_str_printf(b, "%s", comma));
-        TR_TRY(add_string(b, list[i].name));
+        TR_TRY(add_string(b, list[i].named.name));
         TR_TRY(tr_str_printf(b, ":{\"dtype\":\"%s\",\"shape\":[", tr_dtype_name(t.dtype)));
         for (int k = 0; k < t.rank; k++) TR_TRY(tr_str_printf(b, "%s%" PRId64, k ? "," : "", t.shape[k]));
         TR_TRY(tr_str_printf(b, "],\"data_offsets\":[%zu,%zu]}", at_byte, at_byte + size));
@@ -329,33 +331,58 @@ done:
     return st;
 }
 
-tress_status tr_safetensors_write(const char *path, const tr_named *list, int n, const char *const *meta)
+/* fill == NULL: the tensors' own data. */
+static tress_status write_file(const char *path, const tr_named *list, int n, const char *const *meta, tr_fill fill, void *self)
 {
     tress_status st = TRESS_OK;
-    void *p = NULL;
+    void *p = NULL, *piece = NULL;
     tr_out *f = NULL;
     tr_str header = { .max = 2 * HEADER_MAX };
     if (n > TENSOR_MAX) TR_TRY(tr_fail(TRESS_E_ARG, "%d tensors, expected at most %d", n, TENSOR_MAX));
-    TR_TRY(tr_alloc_array(&p, n, sizeof *list));
-    tr_named *sorted = p;
+    TR_TRY(tr_alloc_array(&p, n, sizeof(place)));
+    place *sorted = p;
     for (int i = 0; i < n; i++) {
-        sorted[i] = list[i];
-        TR_ASSERT(tr_is_contiguous(list[i].t));
+        sorted[i] = (place){ list[i], i };
+        TR_ASSERT(fill || tr_is_contiguous(list[i].t));
         if (!list[i].name[0] || strlen(list[i].name) > NAME_MAX_BYTES || !is_printable(list[i].name) || strcmp(list[i].name, "__metadata__") == 0)
             TR_TRY(tr_fail(TRESS_E_ARG, "\"%.64s\" cannot be the name of a tensor", list[i].name));
     }
     qsort(sorted, (size_t)n, sizeof *sorted, by_dtype_then_name);
+    for (int i = 1; i < n; i++)
+        if (by_dtype_then_name(&sorted[i - 1], &sorted[i]) == 0) TR_TRY(tr_fail(TRESS_E_ARG, "tensor %s is to be written twice", sorted[i].named.name));
     TR_TRY(add_header(&header, sorted, n, meta));
     uint8_t size[8];
     for (int i = 0; i < 8; i++) size[i] = (uint8_t)((uint64_t)header.len >> 8 * i);
     TR_TRY(tr_out_open(&f, path));
     TR_TRY(tr_out_write(f, size, sizeof size));
     TR_TRY(tr_out_write(f, header.s, header.len));
-    for (int i = 0; i < n; i++) TR_TRY(tr_out_write(f, sorted[i].t.data, (size_t)tr_count(sorted[i].t) * tr_dtype_size(sorted[i].t.dtype)));
+    if (fill) TR_TRY(tr_alloc_raw(&piece, TR_FILL_BYTES));
+    for (int i = 0; i < n; i++) {
+        const tr_tensor t = sorted[i].named.t;
+        const size_t total = (size_t)tr_count(t) * tr_dtype_size(t.dtype);
+        if (!fill) TR_TRY(tr_out_write(f, t.data, total));
+        for (size_t at_byte = 0; fill && at_byte < total; at_byte += TR_FILL_BYTES) {
+            const size_t k = total - at_byte < TR_FILL_BYTES ? total - at_byte : TR_FILL_BYTES;
+            TR_TRY(fill(self, sorted[i].i, at_byte, piece, k));
+            TR_TRY(tr_out_write(f, piece, k));
+        }
+    }
     TR_TRY(tr_out_commit(f));
 done:
     tr_out_close(f);
     tr_str_fini(&header);
+    tr_free(piece);
     tr_free(p);
     return st == TRESS_OK ? st : tr_note(st, "writing %s", path);
+}
+
+tress_status tr_safetensors_write(const char *path, const tr_named *list, int n, const char *const *meta)
+{
+    return write_file(path, list, n, meta, NULL, NULL);
+}
+
+tress_status tr_safetensors_write_filled(const char *path, const tr_named *list, int n, const char *const *meta, tr_fill fill, void *self)
+{
+    TR_ASSERT(fill);
+    return write_file(path, list, n, meta, fill, self);
 }
