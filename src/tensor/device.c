@@ -52,6 +52,14 @@ int  tr_device_threads(const tr_device *d) { return d->n_thread; }
 const char *tr_device_name(const tr_device *d) { return d->name; }
 int64_t tr_device_bytes(const tr_device *d) { return d->bytes; }
 int64_t tr_device_peak(const tr_device *d) { return d->peak; }
+
+int64_t tr_device_peak_reset(tr_device *d)
+{
+    const int64_t peak = d->peak;
+    d->peak = d->bytes;
+    return peak;
+}
+
 void *tr_device_backend(const tr_device *d) { return d->self; }
 
 tress_status tr_device_take_bytes(void *self, void **out, size_t n)

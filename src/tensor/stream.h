@@ -33,6 +33,7 @@ int  tr_device_threads(const tr_device *d);
 const char *tr_device_name(const tr_device *d); /* "CPU, 2 threads, AVX-512" */
 int64_t tr_device_bytes(const tr_device *d);    /* in use now, the streams' scratch included */
 int64_t tr_device_peak(const tr_device *d);     /* the most so far */
+int64_t tr_device_peak_reset(tr_device *d);     /* the same, and counts anew from what is in use now */
 /* Memory of the device that lives until tr_device_give. */
 TR_CHECKED tress_status tr_device_take(tr_device *d, tr_tensor *out, tr_dtype t, tr_dims dims);
 void tr_device_give(tr_device *d, tr_tensor t);

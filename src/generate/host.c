@@ -1,0 +1,75 @@
+#include "generate/host.h"
+
+#include <stdio.h>
+#include <string.h>
+
+tress_status tr_host_init(tr_host *out, const tress_options *opt, bool dry)
+{
+    static const tress_options none;
+    tress_status st = TRESS_OK;
+    tr_host h = { 0 };
+    if (!opt) opt = &none;
+    const tr_device_spec spec = { .kind = opt->backend, .n_thread = opt->n_thread, .bytes_max = dry ? 0 : opt->memory_max, .dry = dry };
+    TR_TRY(tr_device_open(&h.device, &spec));
+    h.hooks = opt->hooks;
+    h.memory_max = opt->memory_max;
+    *out = h;
+done:
+    return st;
+}
+
+void tr_host_fini(tr_host *h)
+{
+    tr_device_close(h->device);
+    memset(h, 0, sizeof *h);
+}
+
+void tr_host_note(const tr_host *h, const char *format, ...)
+{
+    if (!h->hooks.note) return;
+    char text[1024];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    h->hooks.note(h->hooks.self, text);
+}
+
+tress_status tr_stage_begin(tr_stage *out, tr_host *h, const char *name, int64_t n)
+{
+    tress_status st = TRESS_OK;
+    tr_stage s = { .host = h, .name = name, .begin = tr_seconds(), .n = n };
+    TR_TRY(tr_stream_new(&s.stream, h->device));
+    tr_stream_set_cancel(s.stream, h->hooks.cancelled, h->hooks.self);
+    (void)tr_device_peak_reset(h->device);
+    *out = s;
+    tr_stage_done(out, 0);
+done:
+    return st;
+}
+
+void tr_stage_done(const tr_stage *s, int64_t i)
+{
+    const tress_hooks *hooks = &s->host->hooks;
+    if (!hooks->progress || tr_device_is_dry(s->host->device)) return;
+    const double seconds = tr_seconds() - s->begin;
+    const tress_progress p = { s->name, i, s->n, seconds, i > 0 && s->n > 0 ? seconds / (double)i * (double)(s->n - i) : -1.0 };
+    hooks->progress(hooks->self, &p);
+}
+
+void tr_stage_book(const tr_stage *s, const char *part, int64_t weight_bytes)
+{
+    tr_ledger *l = s->host->ledger;
+    if (!l || l->n >= TR_PART_MAX) return;
+    tr_part *p = &l->part[l->n++];
+    snprintf(p->name, sizeof p->name, "%s", part);
+    p->weight_bytes = weight_bytes;
+    p->work_bytes = tr_device_peak_reset(s->host->device);
+    p->flops = tr_stream_count(s->stream).flops;
+}
+
+void tr_stage_end(tr_stage *s)
+{
+    tr_stream_free(s->stream);
+    memset(s, 0, sizeof *s);
+}
