@@ -332,7 +332,7 @@ done:
 }
 
 /* fill == NULL: the tensors' own data. */
-static tress_status write_file(const char *path, const tr_named *list, int n, const char *const *meta, tr_fill fill, void *self)
+static tress_status write_file(const char *path, const tr_named *list, int n, const char *const *meta, tr_safetensors_fill fill, void *self)
 {
     tress_status st = TRESS_OK;
     void *p = NULL, *piece = NULL;
@@ -381,7 +381,7 @@ tress_status tr_safetensors_write(const char *path, const tr_named *list, int n,
     return write_file(path, list, n, meta, NULL, NULL);
 }
 
-tress_status tr_safetensors_write_filled(const char *path, const tr_named *list, int n, const char *const *meta, tr_fill fill, void *self)
+tress_status tr_safetensors_write_filled(const char *path, const tr_named *list, int n, const char *const *meta, tr_safetensors_fill fill, void *self)
 {
     TR_ASSERT(fill);
     return write_file(path, list, n, meta, fill, self);

@@ -33,8 +33,8 @@ TR_CHECKED tress_status tr_safetensors_write(const char *path, const tr_named *l
 /* The same for tensors that are made while they are written: t.data is not read; fill gives bytes at .. at + n of tensor i,
  * from 0 upwards and a whole number of elements each time, at most TR_FILL_BYTES at once. */
 #define TR_FILL_BYTES ((size_t)32 << 20)
-typedef tress_status (*tr_fill)(void *self, int i, size_t at, void *bytes, size_t n);
-TR_CHECKED tress_status tr_safetensors_write_filled(const char *path, const tr_named *list, int n, const char *const *meta, tr_fill fill, void *self);
+typedef tress_status (*tr_safetensors_fill)(void *self, int i, size_t at, void *bytes, size_t n);
+TR_CHECKED tress_status tr_safetensors_write_filled(const char *path, const tr_named *list, int n, const char *const *meta, tr_safetensors_fill fill, void *self);
 
 #ifdef __cplusplus
 }
