@@ -42,7 +42,6 @@ TR_CHECKED tress_status tr_bundle_open(tr_bundle **out, tr_host *h, const tress_
 void tr_bundle_close(tr_bundle *m);
 /* Every value of the opened parts is scanned once, for NaN and for tensors that no part reads. Fails: FORMAT. */
 TR_CHECKED tress_status tr_bundle_scan(tr_bundle *m);
-int64_t tr_weights_bytes(const tr_weights *w);
 
 /* Where the model is: `name`, or the installed models/mini, or ./models/mini. *out is new. Fails: IO naming --model. */
 TR_CHECKED tress_status tr_bundle_find(char **out, const char *name);
