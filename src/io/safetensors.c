@@ -273,6 +273,8 @@ static int dtype_rank(tr_dtype t)
 
 typedef struct place { tr_named named; int i; } place;            /* i: where it stood in the caller's list */
 
+static int by_name_alone(const void *a, const void *b) { return strcmp(((const place *)a)->named.name, ((const place *)b)->named.name); }
+
 static int by_dtype_then_name(const void *a, const void *b)
 {
     const place *x = a, *y = b;
@@ -347,9 +349,10 @@ static tress_status write_file(const char *path, const tr_named *list, int n, co
         if (!list[i].name[0] || strlen(list[i].name) > NAME_MAX_BYTES || !is_printable(list[i].name) || strcmp(list[i].name, "__metadata__") == 0)
             TR_TRY(tr_fail(TRESS_E_ARG, "\"%.64s\" cannot be the name of a tensor", list[i].name));
     }
-    qsort(sorted, (size_t)n, sizeof *sorted, by_dtype_then_name);
+    qsort(sorted, (size_t)n, sizeof *sorted, by_name_alone);
     for (int i = 1; i < n; i++)
-        if (by_dtype_then_name(&sorted[i - 1], &sorted[i]) == 0) TR_TRY(tr_fail(TRESS_E_ARG, "tensor %s is to be written twice", sorted[i].named.name));
+        if (by_name_alone(&sorted[i - 1], &sorted[i]) == 0) TR_TRY(tr_fail(TRESS_E_ARG, "tensor %s is to be written twice", sorted[i].named.name));
+    qsort(sorted, (size_t)n, sizeof *sorted, by_dtype_then_name);
     TR_TRY(add_header(&header, sorted, n, meta));
     uint8_t size[8];
     for (int i = 0; i < 8; i++) size[i] = (uint8_t)((uint64_t)header.len >> 8 * i);
