@@ -30,8 +30,8 @@ TR_CHECKED tress_status tr_safetensors_read_f32(const tr_safetensors *f, const c
 typedef struct tr_named { const char *name; tr_tensor t; } tr_named;         /* t contiguous, host memory */
 TR_CHECKED tress_status tr_safetensors_write(const char *path, const tr_named *list, int n,
                                              const char *const *meta /* pairs, ending in NULL; or NULL */);
-/* The same for tensors that are made while they are written: t.data is not read; fill gives bytes at .. at + n of tensor i,
- * from 0 upwards and a whole number of elements each time, at most TR_FILL_BYTES at once. */
+/* The same for tensors that are made while they are written: t.data is not read; fill gives bytes at .. at + n of tensor i, a whole
+ * number of elements each time, at most TR_FILL_BYTES at once. */
 #define TR_FILL_BYTES ((size_t)32 << 20)
 typedef tress_status (*tr_safetensors_fill)(void *self, int i, size_t at, void *bytes, size_t n);
 TR_CHECKED tress_status tr_safetensors_write_filled(const char *path, const tr_named *list, int n, const char *const *meta, tr_safetensors_fill fill, void *self);

@@ -6,6 +6,7 @@
 #include "model/layer.h"
 #include "model/lora.h"
 #include "model/mmdit.h"
+#include "model/save.h"
 #include "model/vae.h"
 #include "model/weights.h"
 #endif
