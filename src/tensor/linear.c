@@ -11,12 +11,13 @@ tress_status tr_linear(tr_stream *s, tr_tensor y, tr_tensor x, tr_tensor w, tr_t
 {
     TR_ASSERT(tr_is_activation(s, y, 2) && tr_is_activation(s, x, 2));
     const int64_t n = x.shape[0], k = x.shape[1], m = y.shape[1];
-    TR_ASSERT(y.shape[0] == n && tr_is_weight(w, TR_DIMS(m, k)));
+    TR_ASSERT(k >= 1 && y.shape[0] == n && tr_is_weight(w, TR_DIMS(m, k)));
     TR_ASSERT(tr_is_none(b) || tr_is_weight(b, TR_DIMS(m)));
     TR_ASSERT(tr_is_none(low) == tr_is_none(up));
     int64_t r = 0;
     if (!tr_is_none(low)) {
-        r = low.rank == 2 ? low.shape[1] : -1;
+        TR_ASSERT(low.rank == 2 && low.shape[1] >= 1);
+        r = low.shape[1];
         TR_ASSERT(is_rows_or_none(s, low, n, r) && tr_is_weight(up, TR_DIMS(m, r)));
     }
     double bytes = tr_tensor_bytes(y) + tr_tensor_bytes(x) + tr_tensor_bytes(w) + tr_tensor_bytes(low) + tr_tensor_bytes(up);

@@ -1,77 +1,140 @@
-/* Linear layers in plain C: blocks of rows times blocks of converted weights. */
-#include "backend/cpu/cpu.h"
-#include "backend/cpu/heavy.h"
+/* Linear layers. n rows of k against m: a block of columns of the weights is widened and packed once, then strips of rows
+ * pass over it; sums stay in a block that fits a second-level cache, and the epilogue runs while they are there.
+ * Limits: 2 n m k flops; for few rows the bytes of w, each of which is then read once. */
+#include "backend/cpu/gemm.h"
 
-#define ROWS  64
-#define COLS  32
-#define DEPTH 512                               /* of the inner dimension at a time; 32 x 512 floats stay in the cache */
+#include <string.h>
+
+#define FEW        12                           /* rows up to which dot products beat packing: packing costs as much as 16 rows */
+#define BLOCK_COLS 128
+#define BLOCK_ROWS 448                          /* 32 strips of 14; sums of a block: 224 KiB */
+#define FEW_COLS   32                           /* weights per item of the few-rows path */
 
 typedef struct job {
+    const tr_gemm *g;
     tr_stream *s;
     tr_tensor  y, x, w, b, low, up;
     tr_epilogue e;
-    int64_t n, m, n_block_m;
+    int64_t n, m, rows, cols, n_block_m;        /* of a block */
 } job;
 
-/* sum[i][j] += x[i0 + i] . w[j0 + j] over the whole inner dimension. */
-static void add_product(float (*sum)[COLS], float *wide, tr_tensor x, tr_tensor w, int64_t i0, int64_t ni, int64_t j0, int64_t nj)
+/* What a thread needs for a block. */
+typedef struct room {
+    float strip[TR_GEMM_ROWS_MAX * TR_GEMM_PITCH];
+    float panel[BLOCK_COLS * TR_GEMM_DEPTH];    /* [cols / g->cols][depth, g->cols] */
+    float sum[BLOCK_ROWS * BLOCK_COLS];
+    float bias[BLOCK_COLS];
+} room;
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
+static const float *row_of(tr_tensor t, int64_t i, int64_t j) { return (const float *)t.data + i * t.stride[0] + j; }
+
+/* y[i0 .. + n_row, j0 .. + nj] from sums, row stride ld. */
+static void finish_rows(const job *a, const float *sum, int64_t ld, const float *bias, int64_t i0, int64_t n_row, int64_t j0, int64_t nj)
 {
-    const int64_t k = x.shape[1];
-    for (int64_t k0 = 0; k0 < k; k0 += DEPTH) {
-        const int64_t nk = k - k0 < DEPTH ? k - k0 : DEPTH;
-        for (int64_t j = 0; j < nj; j++) tr_weight_row(wide + j * DEPTH, w, (j0 + j) * k + k0, nk);
-        for (int64_t i = 0; i < ni; i++) {
-            const float *xi = (const float *)x.data + (i0 + i) * x.stride[0] + k0;
-            for (int64_t j = 0; j < nj; j++) sum[i][j] += tr_dot(xi, wide + j * DEPTH, nk);
-        }
+    tr_finish f = { .bias = bias, .scale = a->e.scale == 0 ? 1 : a->e.scale, .act = a->e.act };
+    for (int64_t i = i0; i < i0 + n_row; i++) {
+        if (!tr_is_none(a->e.mul)) f.mul = row_of(a->e.mul, i, j0);
+        if (!tr_is_none(a->e.gate)) f.gate = row_of(a->e.gate, i / (a->n / a->e.gate.shape[0]), j0);
+        if (!tr_is_none(a->e.residual)) f.residual = row_of(a->e.residual, i, j0);
+        a->g->finish((float *)a->y.data + i * a->y.stride[0] + j0, sum + (i - i0) * ld, nj, &f);
     }
 }
 
-static const float *row_of(tr_tensor t, int64_t i, int64_t j0) { return (const float *)t.data + i * t.stride[0] + j0; }
-
-/* One row of the result from one row of sums: the order of tr_epilogue. */
-static void finish_row(const job *a, float *h, const float *bias, int64_t i, int64_t j0, int64_t nj)
+static const float *bias_of(const job *a, float *bias, int64_t j0, int64_t nj)
 {
-    const float scale = a->e.scale == 0 ? 1 : a->e.scale;
-    for (int64_t j = 0; j < nj; j++) h[j] = scale * (h[j] + bias[j]);
-    tr_act_row(h, nj, a->e.act);
-    if (!tr_is_none(a->e.mul)) {
-        const float *mul = row_of(a->e.mul, i, j0);
-        for (int64_t j = 0; j < nj; j++) h[j] *= mul[j];
+    if (tr_is_none(a->b)) return NULL;
+    a->g->widen(bias, (const char *)a->b.data + (size_t)j0 * tr_dtype_size(a->b.dtype), a->b.dtype, nj);
+    return bias;
+}
+
+/* ---- many rows -------------------------------------------------------------------------------------------- */
+static void pack_block(const tr_gemm *g, float *panel, tr_tensor w, int64_t j0, int64_t nj, int64_t k0, int64_t nk)
+{
+    const int64_t size = (int64_t)tr_dtype_size(w.dtype), pitch = w.shape[1] * size;
+    for (int64_t j = 0; j < nj; j += g->cols)
+        g->pack(panel + j * nk, (const char *)w.data + (j0 + j) * pitch + k0 * size, w.dtype, pitch, (int)least(nj - j, g->cols), nk);
+}
+
+/* sum (+)= x w^T over all of k; the epilogue follows the last pass of the last product. */
+static void product(const job *a, room *r, tr_tensor x, tr_tensor w, bool first, bool last, const float *bias,
+                    int64_t i0, int64_t ni, int64_t j0, int64_t nj)
+{
+    const tr_gemm *g = a->g;
+    const int64_t k = x.shape[1];
+    for (int64_t k0 = 0; k0 < k; k0 += TR_GEMM_DEPTH) {
+        const int64_t nk = least(k - k0, TR_GEMM_DEPTH);
+        const bool add = !first || k0 > 0, done = last && k0 + nk == k;
+        pack_block(g, r->panel, w, j0, nj, k0, nk);
+        for (int64_t i = 0; i < ni; i += g->rows) {
+            const int n_row = (int)least(ni - i, g->rows);
+            float *sum = r->sum + i * BLOCK_COLS;
+            for (int l = 0; l < n_row; l++) memcpy(r->strip + l * TR_GEMM_PITCH, row_of(x, i0 + i + l, k0), (size_t)nk * sizeof(float));
+            for (int64_t j = 0; j < nj; j += g->cols) g->tile(sum + j, BLOCK_COLS, r->strip, TR_GEMM_PITCH, r->panel + j * nk, nk, n_row, add);
+            if (done) finish_rows(a, sum, BLOCK_COLS, bias, i0 + i, n_row, j0, nj);
+        }
     }
-    if (!tr_is_none(a->e.gate)) {
-        const float *gate = row_of(a->e.gate, i / (a->n / a->e.gate.shape[0]), j0);
-        for (int64_t j = 0; j < nj; j++) h[j] *= gate[j];
-    }
-    if (!tr_is_none(a->e.residual)) {
-        const float *residual = row_of(a->e.residual, i, j0);
-        for (int64_t j = 0; j < nj; j++) h[j] += residual[j];
-    }
-    float *y = (float *)a->y.data + i * a->y.stride[0] + j0;
-    for (int64_t j = 0; j < nj; j++) y[j] = h[j];
 }
 
 static tress_status block(void *self, int64_t item, int i_thread)
 {
     const job *a = self;
-    float *wide = tr_cpu_room(a->s, i_thread);
-    float (*sum)[COLS] = (float (*)[COLS])(wide + COLS * DEPTH);
-    const int64_t i0 = item / a->n_block_m * ROWS, j0 = item % a->n_block_m * COLS;
-    const int64_t ni = a->n - i0 < ROWS ? a->n - i0 : ROWS, nj = a->m - j0 < COLS ? a->m - j0 : COLS;
-    float bias[COLS] = { 0 };
-    if (!tr_is_none(a->b)) tr_weight_row(bias, a->b, j0, nj);
-    for (int64_t i = 0; i < ni; i++)
-        for (int64_t j = 0; j < nj; j++) sum[i][j] = 0;
-    add_product(sum, wide, a->x, a->w, i0, ni, j0, nj);
-    if (!tr_is_none(a->low)) add_product(sum, wide, a->low, a->up, i0, ni, j0, nj);
-    for (int64_t i = 0; i < ni; i++) finish_row(a, sum[i], bias, i0 + i, j0, nj);
+    room *r = tr_cpu_room(a->s, i_thread);
+    const int64_t i0 = item / a->n_block_m * a->rows, j0 = item % a->n_block_m * a->cols;
+    const int64_t ni = least(a->n - i0, a->rows), nj = least(a->m - j0, a->cols);
+    const float *bias = bias_of(a, r->bias, j0, nj);
+    const bool adapted = !tr_is_none(a->low);
+    product(a, r, a->x, a->w, true, !adapted, bias, i0, ni, j0, nj);
+    if (adapted) product(a, r, a->low, a->up, false, true, bias, i0, ni, j0, nj);
     return TRESS_OK;
+}
+
+/* ---- few rows --------------------------------------------------------------------------------------------- */
+static void dots(const job *a, float *sum, tr_tensor x, tr_tensor w, bool add, int64_t j0, int64_t nj)
+{
+    const int64_t size = (int64_t)tr_dtype_size(w.dtype), pitch = w.shape[1] * size;
+    float part[TR_DOT_ROWS][TR_DOT_ROWS];
+    for (int64_t j = 0; j < nj; j += TR_DOT_ROWS)
+        for (int64_t i = 0; i < a->n; i += TR_DOT_ROWS) {
+            const int n_x = (int)least(a->n - i, TR_DOT_ROWS), n_w = (int)least(nj - j, TR_DOT_ROWS);
+            a->g->dots(part, row_of(x, i, 0), x.stride[0], n_x, (const char *)w.data + (j0 + j) * pitch, w.dtype, pitch, n_w, x.shape[1]);
+            for (int l = 0; l < n_x; l++)
+                for (int h = 0; h < n_w; h++) {
+                    float *to = sum + (i + l) * FEW_COLS + j + h;
+                    *to = add ? *to + part[l][h] : part[l][h];
+                }
+        }
+}
+
+static tress_status columns(void *self, int64_t item, int i_thread)
+{
+    const job *a = self;
+    const int64_t j0 = item * FEW_COLS, nj = least(a->m - j0, FEW_COLS);
+    float sum[FEW * FEW_COLS], bias[FEW_COLS];
+    (void)i_thread;
+    dots(a, sum, a->x, a->w, false, j0, nj);
+    if (!tr_is_none(a->low)) dots(a, sum, a->low, a->up, true, j0, nj);
+    finish_rows(a, sum, FEW_COLS, bias_of(a, bias, j0, nj), 0, a->n, j0, nj);
+    return TRESS_OK;
+}
+
+/* Equal parts of at most `most` in whole units. */
+static int64_t even(int64_t n, int64_t most, int64_t unit)
+{
+    const int64_t n_part = parts(n, most);
+    return parts(parts(n, n_part), unit) * unit;
 }
 
 tress_status tr_cpu_linear(tr_stream *s, tr_tensor y, tr_tensor x, tr_tensor w, tr_tensor b, tr_tensor low, tr_tensor up, const tr_epilogue *e)
 {
-    job a = { .s = s, .y = y, .x = x, .w = w, .b = b, .low = low, .up = up, .n = y.shape[0], .m = y.shape[1] };
+    job a = { .g = tr_gemm_get(s), .s = s, .y = y, .x = x, .w = w, .b = b, .low = low, .up = up, .n = y.shape[0], .m = y.shape[1] };
     if (e) a.e = *e;
-    a.n_block_m = (a.m + COLS - 1) / COLS;
-    return tr_parallel(tr_cpu_threads(s), (a.n + ROWS - 1) / ROWS * a.n_block_m, block, &a);
+    if (a.n == 0 || a.m == 0) return TRESS_OK;
+    if (a.n <= FEW) return tr_parallel(tr_cpu_threads(s), parts(a.m, FEW_COLS), columns, &a);
+    a.cols = even(a.m, BLOCK_COLS, a.g->cols);
+    a.rows = even(a.n, BLOCK_ROWS / a.g->rows * a.g->rows, a.g->rows);
+    a.n_block_m = parts(a.m, a.cols);
+    return tr_parallel(tr_cpu_threads(s), parts(a.n, a.rows) * a.n_block_m, block, &a);
 }

@@ -1,0 +1,187 @@
+/* gemm_inl.h - what the sets of inner loops share, over the vectors of vec.h. The including .c defines TR_VEC, the tile and
+ * load_weights: V_N weights of a type, or the first n of them. */
+#include <float.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+static void widen(float *to, const void *from, tr_dtype t, int64_t n)
+{
+    const char *p = from;
+    const int64_t size = (int64_t)tr_dtype_size(t);
+    int64_t i = 0;
+    for (; i + V_N <= n; i += V_N) v_store(to + i, load_weights(p + i * size, t, V_N));
+    if (i < n) v_store_part(to + i, load_weights(p + i * size, t, n - i), n - i);
+}
+
+/* ---- few rows: each weight is read once ------------------------------------------------------------------- */
+INLINE void dots_n(float sum[TR_DOT_ROWS][TR_DOT_ROWS], const float *x, int64_t ldx, const int n_x, const char *w, const tr_dtype t,
+                   int64_t pitch, int n_w, int64_t k)
+{
+    const int64_t size = t == TR_F32 ? 4 : t == TR_F8_E4M3 ? 1 : 2;
+    const char *row[TR_DOT_ROWS];
+    vf s[TR_DOT_ROWS][TR_DOT_ROWS];
+    for (int j = 0; j < TR_DOT_ROWS; j++) row[j] = w + (j < n_w ? j : n_w - 1) * pitch;      /* read again rather than branch */
+#pragma GCC unroll 4
+    for (int i = 0; i < n_x; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < TR_DOT_ROWS; j++) s[i][j] = v_set(0);
+    int64_t c = 0;
+    for (; c + V_N <= k; c += V_N) {
+        vf wide[TR_DOT_ROWS];
+#pragma GCC unroll 4
+        for (int j = 0; j < TR_DOT_ROWS; j++) wide[j] = load_weights(row[j] + c * size, t, V_N);
+#pragma GCC unroll 4
+        for (int i = 0; i < n_x; i++) {
+            const vf xi = v_load(x + i * ldx + c);
+#pragma GCC unroll 4
+            for (int j = 0; j < TR_DOT_ROWS; j++) s[i][j] = v_fma(xi, wide[j], s[i][j]);
+        }
+    }
+    if (c < k)
+        for (int j = 0; j < TR_DOT_ROWS; j++) {
+            const vf wide = load_weights(row[j] + c * size, t, k - c);
+            for (int i = 0; i < n_x; i++) s[i][j] = v_fma(v_load_part(x + i * ldx + c, k - c), wide, s[i][j]);
+        }
+#pragma GCC unroll 4
+    for (int i = 0; i < n_x; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < TR_DOT_ROWS; j++) sum[i][j] = v_sum(s[i][j]);
+}
+
+INLINE void dots_of_type(float sum[TR_DOT_ROWS][TR_DOT_ROWS], const float *x, int64_t ldx, int n_x, const char *w, const tr_dtype t,
+                         int64_t pitch, int n_w, int64_t k)
+{
+    switch (n_x) {
+    case 1: dots_n(sum, x, ldx, 1, w, t, pitch, n_w, k); return;
+    case 2: dots_n(sum, x, ldx, 2, w, t, pitch, n_w, k); return;
+    case 3: dots_n(sum, x, ldx, 3, w, t, pitch, n_w, k); return;
+    default: dots_n(sum, x, ldx, 4, w, t, pitch, n_w, k); return;
+    }
+}
+
+static void dots(float sum[TR_DOT_ROWS][TR_DOT_ROWS], const float *x, int64_t ldx, int n_x, const void *w, tr_dtype t, int64_t pitch,
+                 int n_w, int64_t k)
+{
+    switch (t) {
+    case TR_F32:  dots_of_type(sum, x, ldx, n_x, w, TR_F32, pitch, n_w, k); return;
+    case TR_F16:  dots_of_type(sum, x, ldx, n_x, w, TR_F16, pitch, n_w, k); return;
+    case TR_BF16: dots_of_type(sum, x, ldx, n_x, w, TR_BF16, pitch, n_w, k); return;
+    default:      dots_of_type(sum, x, ldx, n_x, w, TR_F8_E4M3, pitch, n_w, k); return;
+    }
+}
+
+/* ---- the epilogue ----------------------------------------------------------------------------------------- */
+INLINE vf activate(vf x, const tr_act act)
+{
+    const vf one = v_set(1.0f);
+    switch (act) {
+    case TR_ACT_SILU:       return v_div(x, v_add(one, v_exp(v_sub(v_set(0.0f), x))));
+    case TR_ACT_GELU_QUICK: return v_div(x, v_add(one, v_exp(v_mul(v_set(-1.702f), x))));
+    case TR_ACT_GELU_TANH: {                    /* (1 + tanh u) / 2 = 1 / (1 + exp(-2u)); 2 sqrt(2 / pi), and that times 0.044715 */
+        const vf u = v_mul(x, v_fma(v_mul(x, x), v_set(-0.0713548163f), v_set(-1.59576912f)));
+        return v_div(x, v_add(one, v_exp(u)));
+    }
+    case TR_ACT_GELU_ERF:   return v_mul(x, v_phi(x));
+    default:                return x;
+    }
+}
+
+INLINE void finish_with(float *y, const float *h, int64_t n, const tr_finish *f, const tr_act act)
+{
+    const vf scale = v_set(f->scale);
+    int64_t j = 0;
+    for (; j + V_N <= n; j += V_N) {
+        vf a = v_load(h + j);
+        if (f->bias) a = v_add(a, v_load(f->bias + j));
+        a = activate(v_mul(a, scale), act);
+        if (f->mul) a = v_mul(a, v_load(f->mul + j));
+        if (f->gate) a = v_mul(a, v_load(f->gate + j));
+        if (f->residual) a = v_add(a, v_load(f->residual + j));
+        v_store(y + j, a);
+    }
+    if (j < n) {
+        const int64_t left = n - j;
+        vf a = v_load_part(h + j, left);
+        if (f->bias) a = v_add(a, v_load_part(f->bias + j, left));
+        a = activate(v_mul(a, scale), act);
+        if (f->mul) a = v_mul(a, v_load_part(f->mul + j, left));
+        if (f->gate) a = v_mul(a, v_load_part(f->gate + j, left));
+        if (f->residual) a = v_add(a, v_load_part(f->residual + j, left));
+        v_store_part(y + j, a, left);
+    }
+}
+
+static void finish(float *y, const float *h, int64_t n, const tr_finish *f)
+{
+    switch (f->act) {
+    case TR_ACT_NONE:       finish_with(y, h, n, f, TR_ACT_NONE); return;
+    case TR_ACT_SILU:       finish_with(y, h, n, f, TR_ACT_SILU); return;
+    case TR_ACT_GELU_TANH:  finish_with(y, h, n, f, TR_ACT_GELU_TANH); return;
+    case TR_ACT_GELU_ERF:   finish_with(y, h, n, f, TR_ACT_GELU_ERF); return;
+    case TR_ACT_GELU_QUICK: finish_with(y, h, n, f, TR_ACT_GELU_QUICK); return;
+    }
+}
+
+/* ---- softmax ---------------------------------------------------------------------------------------------- */
+/* The logit of V_N keys, or of the first `left` of them; the others are -infinity. */
+INLINE vf logit(const tr_softmax *s, const float *p, const float *bias, vf scale, vf logw, int64_t j, int64_t left, const bool whole)
+{
+    vf a = whole ? v_load(p + j) : v_load_part(p + j, left);
+    a = v_mul(a, scale);
+    if (bias) a = v_add(a, whole ? v_load(bias + j) : v_load_part(bias + j, left));
+    if (s->key_logw) a = v_add(a, whole ? v_load(s->key_logw + j) : v_load_part(s->key_logw + j, left));
+    return v_add(a, logw);
+}
+
+static void softmax(const tr_softmax *s)
+{
+    const vf scale = v_set(s->scale), low = v_set(-INFINITY);
+    for (int i = 0; i < s->rows; i++) {
+        float *p = s->p + i * TR_GEMM_PITCH;
+        const float *bias = s->bias ? s->bias + i * s->bias_pitch : NULL;
+        const vf logw = v_set(s->query_logw ? s->query_logw[i] : 0);
+        int64_t n = s->causal && s->first_seen + i < s->n ? s->first_seen + i : s->n, j = 0;
+        if (n < 0) n = 0;
+        vf most = low;
+        for (; j + V_N <= n; j += V_N) {
+            const vf a = logit(s, p, bias, scale, logw, j, V_N, true);
+            most = v_max(most, a);
+            v_store(p + j, a);
+        }
+        if (j < n) {
+            float last[V_N];
+            for (int l = 0; l < V_N; l++) last[l] = -INFINITY;
+            v_store_part(p + j, logit(s, p, bias, scale, logw, j, n - j, false), n - j);
+            for (int l = 0; l < n - j; l++) last[l] = p[j + l];
+            most = v_max(most, v_load(last));
+        }
+        const float before = s->max[i], here = v_most(most), now = here > before || here != here ? here : before;
+        const vf shift = v_set(now == -INFINITY ? 0 : now);     /* nothing seen yet: every exp below is 0 */
+        vf sum = v_set(0);
+        for (j = 0; j + V_N <= n; j += V_N) {
+            const vf a = v_exp(v_sub(v_load(p + j), shift));
+            sum = v_add(sum, a);
+            v_store(p + j, a);
+        }
+        if (j < n) {
+            v_store_part(p + j, v_exp(v_sub(v_load_part(p + j, n - j), shift)), n - j);
+            sum = v_add(sum, v_load_part(p + j, n - j));
+        }
+        for (j = n; j < s->n; j++) p[j] = 0;
+        s->shrink[i] = before == now ? 1 : expf(before - now);  /* exp(-infinity) the first time */
+        s->sum[i] = s->sum[i] * s->shrink[i] + v_sum(sum);
+        s->max[i] = now;
+    }
+}
+
+static void scale_rows(float *o, int64_t ldo, int rows, int64_t d, const float *f)
+{
+    for (int i = 0; i < rows; i++) {
+        if (f[i] == 1) continue;
+        float *row = o + i * ldo;
+        const vf by = v_set(f[i]);
+        int64_t j = 0;
+        for (; j + V_N <= d; j += V_N) v_store(row + j, v_mul(v_load(row + j), by));
+        if (j < d) v_store_part(row + j, v_mul(v_load_part(row + j, d - j), by), d - j);
+    }
+}
