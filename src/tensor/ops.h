@@ -46,6 +46,8 @@ typedef struct tr_attention_args {
     tr_attention_segment segment[TR_SEGMENT_MAX];
 } tr_attention_args;
 
+/* An output element's bytes depend on its column, the width, the weights and the values under them, not on how many rows or images
+ * the tensors have or on its row: exact low-memory bands of the VAE rely on it. */
 typedef struct tr_conv_args {
     int stride;                                 /* 1 or 2 */
     int pad_top, pad_left, pad_bottom, pad_right;        /* zeros */

@@ -60,6 +60,17 @@ static inline bool tr_same_dims(tr_tensor a, tr_tensor b)
         if (a.shape[i] != b.shape[i]) return false;
     return true;
 }
+/* [b, h, w, c], dense within an image row. */
+static inline bool tr_is_image(const tr_stream *s, tr_tensor t)
+{
+    return tr_is_activation(s, t, 4) && (t.shape[2] <= 1 || t.stride[2] == t.shape[3]);
+}
+/* F64 [b, H, n_group, 2] for x [b, h, w, c]. */
+static inline bool tr_is_group_stats(tr_tensor t, tr_tensor x)
+{
+    return !tr_is_none(t) && t.dtype == TR_F64 && t.rank == 4 && t.shape[0] == x.shape[0] && t.shape[1] > 0 && t.shape[2] > 0 &&
+           x.shape[3] % t.shape[2] == 0 && t.shape[3] == 2 && t.stride[3] == 1 && (t.shape[2] == 1 || t.stride[2] == 2);
+}
 
 #ifdef __cplusplus
 }

@@ -6,21 +6,6 @@
 
 #define ALIGN 256
 
-/* Not written yet: their slots are NULL and the front doors say so. */
-#pragma weak tr_cpu_adaln
-#pragma weak tr_cpu_layer_norm
-#pragma weak tr_cpu_rms_norm
-#pragma weak tr_cpu_group_norm
-#pragma weak tr_cpu_activate
-#pragma weak tr_cpu_axpby
-#pragma weak tr_cpu_blend
-#pragma weak tr_cpu_copy
-#pragma weak tr_cpu_embed
-#pragma weak tr_cpu_patchify
-#pragma weak tr_cpu_unpatchify
-#pragma weak tr_cpu_timestep_embed
-#pragma weak tr_cpu_relative_bias
-#pragma weak tr_cpu_count_nonfinite
 
 struct tr_cpu {
     tr_simd simd;

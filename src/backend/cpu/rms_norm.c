@@ -1,0 +1,21 @@
+/* y = x / sqrt(mean(x^2) + eps) weight. Memory-bound; squares in float64, which tiny values need. */
+#include "backend/cpu/each.h"
+
+#include <math.h>
+
+tress_status tr_cpu_rms_norm(tr_stream *s, tr_tensor y, tr_tensor x, tr_tensor weight, float eps)
+{
+    const tr_rows *k = tr_cpu_rows(s);
+    const int64_t d = tr_row_length(x), n = tr_row_count(x), together = tr_rows_together(d);
+    float *room = tr_cpu_room(s, 0);
+    TR_ASSERT((size_t)d * sizeof *room <= TR_CPU_ROOM);
+    const float *w = tr_cpu_floats(k, weight, room);
+#pragma omp parallel for num_threads(tr_cpu_threads(s)) schedule(static) if (n > together)
+    for (int64_t i0 = 0; i0 < n; i0 += together)
+        for (int64_t i = i0; i < i0 + together && i < n; i++) {
+            const float *xi = (const float *)x.data + tr_row_offset(x, i);                         /* [d] */
+            const double rms = 1 / sqrt(k->squares(xi, d, 0) / (double)d + (double)eps);
+            k->norm_affine((float *)y.data + tr_row_offset(y, i), xi, 0, (float)rms, w, NULL, d);
+        }
+    return TRESS_OK;
+}

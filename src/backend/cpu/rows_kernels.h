@@ -1,0 +1,292 @@
+/* rows_kernels.h - the loops of rows.h in plain C. Included once by each of rows.c, rows_avx2.c and rows_avx512.c, which set
+ * ROWS to the name of their table; the compiler makes vectors of the loops: no branches inside, sums by `omp simd`. */
+#include "backend/cpu/rows.h"
+
+#include <math.h>
+#include <string.h>
+
+#ifdef __F16C__
+#include <immintrin.h>
+#endif
+
+static inline uint32_t bits_of(float f)
+{
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    return u;
+}
+
+static inline float float_of(uint32_t u)
+{
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+/* ---- exponentials ---------------------------------------------------------------------------------------- */
+typedef struct small { float p, s1, s2; } small;      /* p s1 s2, p in 0.7..1.5; s1 and s2 powers of two */
+
+/* exp(-t), t >= 0. Range reduction by ln 2 in two parts (Cody and Waite 1980), Taylor to r^7: |r| <= 0.35, rest 5e-9.
+ * In two factors so that the caller can multiply before it falls below the normal numbers. */
+static inline small exp_minus(float t)
+{
+    t = t < 170.0f ? t : 170.0f;
+    const float n = (t * 1.44269504f + 12582912.0f) - 12582912.0f;         /* to the nearest integer */
+    const float r = (n * 0x1.62e4p-1f - t) + n * 0x1.7f7d1cp-20f;          /* n 0x1.62e4p-1 is exact: 14 bits and 8 */
+    float p = 1.0f / 5040;
+    p = p * r + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    const int32_t k = (int32_t)n, half = k >> 1;
+    return (small){ p, float_of((uint32_t)(127 - half) << 23), float_of((uint32_t)(127 - (k - half)) << 23) };
+}
+
+/* x / (1 + exp(-k)), without overflow and with a gradual end on both sides. */
+static inline float times_sigmoid(float x, float k)
+{
+    const small e = exp_minus(fabsf(k));
+    const float full = e.p * e.s1 * e.s2, quotient = 1.0f / (1.0f + full);
+    const float low = x * quotient * e.p * e.s1 * e.s2, high = x * quotient;
+    return k < 0 ? low : high;
+}
+
+/* erf: z P(z^2) below 1; 1 - exp(-Q(z)) above, Q = -log(erfc). Chebyshev fits, errors 3.2 u relative and 0.8 u absolute. */
+static inline float error_function(float x)
+{
+    const float z = fabsf(x), q = z * z, big = z < 4.0f ? z : 4.0f;
+    float p = -0x1.449782p-17f;
+    p = p * q + 0x1.d89ff4p-14f;
+    p = p * q + -0x1.bcd3a4p-11f;
+    p = p * q + 0x1.562abep-8f;
+    p = p * q + -0x1.b829dp-6f;
+    p = p * q + 0x1.ce2f0ap-4f;
+    p = p * q + -0x1.812746p-2f;
+    p = p * q + 0x1.20dd76p+0f;
+    float g = -0x1.b14578p-20f;
+    g = g * big + 0x1.7e711ep-15f;
+    g = g * big + -0x1.36c82ep-11f;
+    g = g * big + 0x1.36a7bcp-8f;
+    g = g * big + -0x1.aff5a4p-6f;
+    g = g * big + 0x1.c2788cp-4f;
+    g = g * big + 0x1.438d42p-1f;
+    g = g * big + 0x1.21529ap+0f;
+    g = g * big + -0x1.3df11cp-12f;
+    const small e = exp_minus(g);
+    const float v = z < 1.0f ? z * p : 1.0f - e.p * e.s1 * e.s2;
+    return x < 0 ? -v : v;
+}
+
+#define GELU_K 0x1.988454p+0f                   /* 2 sqrt(2 / pi): 1 + tanh(u) = 2 sigmoid(2u) */
+
+static inline float silu(float x) { return times_sigmoid(x, x); }
+static inline float gelu_tanh(float x) { return times_sigmoid(x, GELU_K * (x + 0.044715f * x * x * x)); }
+static inline float gelu_quick(float x) { return times_sigmoid(x, 1.702f * x); }
+static inline float gelu_erf(float x) { return 0.5f * x * (1.0f + error_function(x * 0x1.6a09e6p-1f)); }
+
+/* `y = f(in)` for each i, f chosen outside of the loop. */
+#define FOR_ACT(act, n, y, in)                                                                                \
+    switch (act) {                                                                                            \
+    case TR_ACT_NONE:       for (int64_t i = 0; i < (n); i++) y = in; break;                                  \
+    case TR_ACT_SILU:       for (int64_t i = 0; i < (n); i++) y = silu(in); break;                            \
+    case TR_ACT_GELU_TANH:  for (int64_t i = 0; i < (n); i++) y = gelu_tanh(in); break;                       \
+    case TR_ACT_GELU_ERF:   for (int64_t i = 0; i < (n); i++) y = gelu_erf(in); break;                        \
+    case TR_ACT_GELU_QUICK: for (int64_t i = 0; i < (n); i++) y = gelu_quick(in); break;                      \
+    }
+
+static void activate(float *y, const float *x, int64_t n, tr_act act)
+{
+    FOR_ACT(act, n, y[i], x[i])
+}
+
+/* ---- elementwise ----------------------------------------------------------------------------------------- */
+static void axpby(float *y, float a, const float *x, float b, const float *z, int64_t n)
+{
+    if (!z)
+        for (int64_t i = 0; i < n; i++) y[i] = a * x[i];
+    else
+        for (int64_t i = 0; i < n; i++) y[i] = a * x[i] + b * z[i];
+}
+
+static void blend(float *y, const float *m, const float *x, const float *z, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) y[i] = m[i] * x[i] + (1.0f - m[i]) * z[i];
+}
+
+static void clamp(float *y, const float *x, float least, float most, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        const float v = x[i] < least ? least : x[i];         /* a NaN stays */
+        y[i] = v > most ? most : v;
+    }
+}
+
+static int64_t nonfinite(const float *x, int64_t n)
+{
+    int64_t bad = 0;
+    for (int64_t i0 = 0; i0 < n; i0 += 65536) {
+        const int64_t end = n - i0 < 65536 ? n : i0 + 65536;
+        int32_t some = 0;
+        for (int64_t i = i0; i < end; i++) some += (bits_of(x[i]) & 0x7f800000u) == 0x7f800000u;
+        bad += some;
+    }
+    return bad;
+}
+
+/* ---- statistics ------------------------------------------------------------------------------------------ */
+static double sum(const float *x, int64_t n)
+{
+    double t = 0;
+#pragma omp simd reduction(+ : t)
+    for (int64_t i = 0; i < n; i++) t += (double)x[i];
+    return t;
+}
+
+static double squares(const float *x, int64_t n, double mean)
+{
+    double t = 0;
+#pragma omp simd reduction(+ : t)
+    for (int64_t i = 0; i < n; i++) t += ((double)x[i] - mean) * ((double)x[i] - mean);
+    return t;
+}
+
+static void norm_ada(float *y, const float *x, float mean, float rstd, const float *scale, const float *shift, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd * (1.0f + scale[i]) + shift[i];
+}
+
+static void norm_affine(float *y, const float *x, float mean, float rstd, const float *w, const float *b, int64_t n)
+{
+    if (b)
+        for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd * w[i] + b[i];
+    else
+        for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd * w[i];
+}
+
+#define LANES 64                                /* channels whose sums stay in registers */
+
+static void channel_sum(double *total, const float *x, int64_t n, int64_t c)
+{
+    int64_t k = 0;
+    for (; k + LANES <= c; k += LANES) {
+        double t[LANES] = { 0 };
+        for (int64_t i = 0; i < n; i++)
+            for (int l = 0; l < LANES; l++) t[l] += (double)x[i * c + k + l];
+        for (int l = 0; l < LANES; l++) total[k + l] += t[l];
+    }
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t l = k; l < c; l++) total[l] += (double)x[i * c + l];
+}
+
+static void channel_squares(double *total, const float *x, const double *mean, int64_t n, int64_t c)
+{
+    int64_t k = 0;
+    for (; k + LANES <= c; k += LANES) {
+        double t[LANES] = { 0 };
+        for (int64_t i = 0; i < n; i++)
+            for (int l = 0; l < LANES; l++) {
+                const double d = (double)x[i * c + k + l] - mean[k + l];
+                t[l] += d * d;
+            }
+        for (int l = 0; l < LANES; l++) total[k + l] += t[l];
+    }
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t l = k; l < c; l++) {
+            const double d = (double)x[i * c + l] - mean[l];
+            total[l] += d * d;
+        }
+}
+
+static void channel_affine(float *y, const float *x, const float *a, const float *b, int64_t n, int64_t c, tr_act act)
+{
+    for (int64_t k = 0; k < n; k++, x += c, y += c) FOR_ACT(act, c, y[i], x[i] * a[i] + b[i])
+}
+
+/* ---- number types ---------------------------------------------------------------------------------------- */
+/* Eight at a time through memory, so that any address will do. */
+#define AT_ONCE 64
+
+static void to_f32(float *y, const void *x, tr_dtype t, int64_t n)
+{
+    const uint8_t *p = x;
+    if (t == TR_F32) {
+        memmove(y, x, (size_t)n * sizeof *y);
+        return;
+    }
+    for (int64_t i0 = 0; i0 < n; i0 += AT_ONCE) {
+        const int m = n - i0 < AT_ONCE ? (int)(n - i0) : AT_ONCE;
+        float *yi = y + i0;
+        if (t == TR_F8_E4M3) {
+            uint8_t h[AT_ONCE] = { 0 };
+            memcpy(h, p + i0, (size_t)m);
+            float v[AT_ONCE];
+            for (int i = 0; i < AT_ONCE; i++) {              /* exponent bias 7 to 127 by a product, exact for subnormals too */
+                const uint32_t a = h[i] & 0x7fu, sign = (uint32_t)(h[i] & 0x80u) << 24;
+                const float f = float_of(a << 20) * 0x1p120f;
+                v[i] = float_of(sign | (a == 0x7fu ? 0x7fc00000u : bits_of(f)));
+            }
+            memcpy(yi, v, (size_t)m * sizeof *v);
+            continue;
+        }
+        uint16_t h[AT_ONCE] = { 0 };
+        memcpy(h, p + 2 * i0, (size_t)m * 2);
+        float v[AT_ONCE];
+        if (t == TR_BF16) {
+            for (int i = 0; i < AT_ONCE; i++) v[i] = float_of((uint32_t)h[i] << 16);
+        } else {
+#ifdef __F16C__
+            for (int i = 0; i < AT_ONCE; i += 8) _mm256_storeu_ps(v + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(h + i))));
+#else
+            for (int i = 0; i < AT_ONCE; i++) {              /* exponent bias 15 to 127 likewise */
+                const uint32_t a = h[i] & 0x7fffu, sign = (uint32_t)(h[i] & 0x8000u) << 16;
+                const float f = float_of(a << 13) * 0x1p112f;
+                const uint32_t special = 0x7f800000u | a << 13 | (a > 0x7c00u ? 0x400000u : 0);
+                v[i] = float_of(sign | (a >= 0x7c00u ? special : bits_of(f)));
+            }
+#endif
+        }
+        memcpy(yi, v, (size_t)m * sizeof *v);
+    }
+}
+
+static void from_f32(void *y, const float *x, tr_dtype t, int64_t n)
+{
+    uint8_t *p = y;
+    if (t == TR_F32) {
+        memmove(y, x, (size_t)n * sizeof *x);
+        return;
+    }
+    for (int64_t i0 = 0; i0 < n; i0 += AT_ONCE) {
+        const int m = n - i0 < AT_ONCE ? (int)(n - i0) : AT_ONCE;
+        float v[AT_ONCE] = { 0 };
+        memcpy(v, x + i0, (size_t)m * sizeof *v);
+        if (t == TR_F8_E4M3) {
+            for (int i = 0; i < m; i++) p[i0 + i] = tr_f32_to_f8e4m3(v[i]);
+            continue;
+        }
+        uint16_t h[AT_ONCE];
+        if (t == TR_BF16) {
+            for (int i = 0; i < AT_ONCE; i++) {
+                const uint32_t u = bits_of(v[i]), a = u & 0x7fffffffu;
+                const uint32_t rounded = (u + 0x7fffu + (u >> 16 & 1u)) >> 16, nan = u >> 16 | 0x40u;
+                h[i] = (uint16_t)(a > 0x7f800000u ? nan : rounded);
+            }
+        } else {
+#ifdef __F16C__
+            for (int i = 0; i < AT_ONCE; i += 8) _mm_storeu_si128((__m128i *)(void *)(h + i), _mm256_cvtps_ph(_mm256_loadu_ps(v + i), _MM_FROUND_TO_NEAREST_INT));
+#else
+            for (int i = 0; i < AT_ONCE; i++) h[i] = tr_f32_to_f16(v[i]);
+#endif
+        }
+        memcpy(p + 2 * i0, h, (size_t)m * 2);
+    }
+}
+
+const tr_rows ROWS = {
+    .axpby = axpby, .blend = blend, .activate = activate, .clamp = clamp, .sum = sum, .squares = squares, .norm_ada = norm_ada,
+    .norm_affine = norm_affine, .channel_sum = channel_sum, .channel_squares = channel_squares, .channel_affine = channel_affine,
+    .to_f32 = to_f32, .from_f32 = from_f32, .nonfinite = nonfinite,
+};

@@ -1,0 +1,51 @@
+/* check_int.h - inside the check program. */
+#ifndef TRESS_TESTS_OP_CHECK_INT_H
+#define TRESS_TESTS_OP_CHECK_INT_H
+
+#include "check.h"
+
+#define GUARD 64
+typedef enum block_kind { BLOCK_INPUT, BLOCK_OUTPUT, BLOCK_ROOM } block_kind;
+
+typedef struct block {
+    struct block *next;
+    block_kind kind;
+    tr_tensor device;                           /* U8 [guard | data | guard] */
+    uint8_t  *host;                             /* what was uploaded, guards included */
+    size_t    skip, n;                          /* data at device.data + skip, n bytes */
+    uint8_t  *seen;                             /* [n] outputs: a check looked at this byte */
+    void     *room;
+} block;
+
+typedef struct bench {
+    char   label[128];
+    int    i, n;
+    double sample[256], t0, spent;
+    tr_stream_stats before, work;
+    tr_tensor ring[TR_DTYPE_N];                 /* U8 */
+    size_t at[TR_DTYPE_N];
+    double bandwidth, flops;                    /* of this machine with these threads; 0: not measured yet */
+} bench;
+
+struct check {
+    const char *program, *op;
+    tr_device *device;
+    tr_stream *stream;
+    tr_simd    simd;
+    int        n_thread;
+    uint64_t   seed, n_made;
+    int64_t    i_case, only_case;               /* only_case < 0: all */
+    int64_t    i_check, spoil_check;            /* sabotage: which check gets a spoiled element; < 0: none */
+    bool       quiet;                           /* sabotage: a fault is what we want, come back by longjmp */
+    void      *escape;                          /* jmp_buf */
+    uint64_t   digest;                          /* of every checked output */
+    double     worst;                           /* the largest error so far in units of its bound */
+    block     *blocks;
+    bench      bench;
+};
+
+_Noreturn void check_fault(check *c, const char *format, ...) TR_PRINTF(2, 3);
+const char *check_simd_name(tr_simd simd);
+void bench_fini(check *c);
+
+#endif
