@@ -1,82 +1,137 @@
-/* Softmax attention over several key segments in plain C: one pass over the keys in blocks, with a running maximum, so the
- * matrix of scores is never held.   Milakov and Gimelshein 2018, arXiv:1805.02867; Dao et al. 2022, arXiv:2205.14135 */
-#include "backend/cpu/cpu.h"
-#include "backend/cpu/heavy.h"
+/* Softmax attention over several key segments, one pass over the keys in blocks with a running maximum, so that the matrix of
+ * scores is never held. A block of keys and values is packed once for all queries of an item; a strip of queries then makes
+ * its scores, their softmax and its share of the result while they are in the first-level cache.
+ *     Milakov and Gimelshein 2018, arXiv:1805.02867; Dao et al. 2022, arXiv:2205.14135
+ * Limits: 4 n_q n_k d flops per head, and n_q n_k exponentials at about one cycle each: 8 d / 64 cycles of products each. */
+#include "backend/cpu/gemm.h"
 
 #include <math.h>
+#include <string.h>
 
-#define KEYS 128                                /* per block */
+#define KEYS TR_GEMM_DEPTH                      /* per block: the inner dimension of the second product */
+#define ROOM_HALF (TR_CPU_ROOM / sizeof(float) / 4)      /* floats for keys and values, and as many for results */
+#define ITEMS 16                                /* at least so many, where there are queries enough */
 
 typedef struct job {
+    const tr_gemm *g;
     tr_stream *s;
     const tr_attention_args *a;
+    int64_t n_q, n_h, d, d_pad, keys, rows, n_part;      /* keys per block, query rows per item, items per head */
 } job;
 
-/* score[j] for keys j0 .. j0 + n - 1 of a segment; -infinity where the query does not see the key. Returns the largest. */
-static float scores(float *score, const tr_attention_args *a, const tr_attention_segment *g, const float *q,
-                    int64_t b, int64_t h, int64_t i, int64_t j0, int64_t n)
+/* What a thread needs for an item. */
+typedef struct room {
+    float *q, *p;                               /* [pieces of d][strip], [strip] of scores */
+    float *k, *v;                               /* [keys / cols][d, cols], [d_pad / cols][keys, cols] */
+    float *o, *max, *sum;                       /* [rows, d_pad], [rows], [rows] */
+} room;
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
+static room room_of(const job *j, int i_thread)
 {
-    const int64_t n_q = a->q.shape[1], n_k = g->k.shape[1], d = a->q.shape[3];
-    const float *k = (const float *)g->k.data + b * g->k.stride[0] + h * g->k.stride[2];
-    const float *bias = tr_is_none(g->bias) ? NULL : (const float *)g->bias.data + (h * n_q + i) * n_k;
-    const float *logw = g->key_logw.data;
-    const float query_logw = tr_is_none(g->query_logw) ? 0 : ((const float *)g->query_logw.data)[i];
-    float max = -INFINITY;
-    for (int64_t j = 0; j < n; j++) {
-        float v = a->scale * tr_dot(q, k + (j0 + j) * g->k.stride[1], d);
-        if (bias) v += bias[j0 + j];
-        if (logw) v += logw[j0 + j];
-        v += query_logw;
-        if (g->causal && j0 + j > i) v = -INFINITY;
-        score[j] = v;
-        if (v > max) max = v;
-    }
-    return max;
+    room r;
+    r.q = tr_cpu_room(j->s, i_thread);
+    r.p = r.q + parts(j->d, TR_GEMM_DEPTH) * TR_GEMM_ROWS_MAX * TR_GEMM_PITCH;
+    r.k = r.p + TR_GEMM_ROWS_MAX * TR_GEMM_PITCH;
+    r.v = r.k + j->keys * j->d;
+    r.o = r.v + j->keys * j->d_pad;
+    r.max = r.o + j->rows * j->d_pad;
+    r.sum = r.max + j->rows;
+    TR_ASSERT((char *)(r.sum + j->rows) <= (char *)r.q + TR_CPU_ROOM);
+    return r;
 }
 
-/* One query of one head. */
-static tress_status query(void *self, int64_t item, int i_thread)
+static const float *row_of(tr_tensor t, int64_t b, int64_t i, int64_t h)
 {
-    const job *me = self;
-    const tr_attention_args *a = me->a;
-    const int64_t n_q = a->q.shape[1], n_h = a->q.shape[2], d = a->q.shape[3];
-    const int64_t i = item % n_q, h = item / n_q % n_h, b = item / n_q / n_h;
-    float *sum = tr_cpu_room(me->s, i_thread), score[KEYS];
-    const float *q = (const float *)a->q.data + b * a->q.stride[0] + i * a->q.stride[1] + h * a->q.stride[2];
-    float max = -INFINITY, total = 0;
-    for (int64_t c = 0; c < d; c++) sum[c] = 0;
-    for (int i_segment = 0; i_segment < a->n_segment; i_segment++) {
-        const tr_attention_segment *g = &a->segment[i_segment];
-        const int64_t n_k = g->k.shape[1];
-        const float *v = (const float *)g->v.data + b * g->v.stride[0] + h * g->v.stride[2];
-        for (int64_t j0 = 0; j0 < n_k; j0 += KEYS) {
-            const int64_t n = n_k - j0 < KEYS ? n_k - j0 : KEYS;
-            const float here = scores(score, a, g, q, b, h, i, j0, n);
-            if (here > max) {
-                const float shrink = expf(max - here);          /* 0 the first time */
-                for (int64_t c = 0; c < d; c++) sum[c] *= shrink;
-                total *= shrink;
-                max = here;
-            }
-            if (max == -INFINITY) continue;                     /* nothing seen yet */
-            float part = 0;
-            for (int64_t j = 0; j < n; j++) {
-                const float p = expf(score[j] - max), *vj = v + (j0 + j) * g->v.stride[1];
-                part += p;
-                for (int64_t c = 0; c < d; c++) sum[c] += p * vj[c];
-            }
-            total += part;
+    return (const float *)t.data + b * t.stride[0] + i * t.stride[1] + h * t.stride[2];
+}
+
+/* Keys j0 .. + n of a segment into r->k and r->v. */
+static void pack_keys(const job *j, const room *r, const tr_attention_segment *s, int64_t b, int64_t h, int64_t j0, int64_t n)
+{
+    const int64_t cols = j->g->cols, d = j->d;
+    for (int64_t i = 0; i < n; i += cols)
+        j->g->pack(r->k + i * d, row_of(s->k, b, j0 + i, h), TR_F32, s->k.stride[1] * (int64_t)sizeof(float), (int)least(n - i, cols), d);
+    for (int64_t c = 0; c < d; c += cols) {
+        float *to = r->v + c * n;
+        const int64_t n_c = least(d - c, cols);
+        for (int64_t i = 0; i < n; i++, to += cols) {
+            memcpy(to, row_of(s->v, b, j0 + i, h) + c, (size_t)n_c * sizeof *to);
+            if (n_c < cols) memset(to + n_c, 0, (size_t)(cols - n_c) * sizeof *to);
         }
     }
-    float *o = (float *)a->o.data + b * a->o.stride[0] + i * a->o.stride[1] + h * a->o.stride[2];
-    const float rest = total > 0 ? 1 / total : 0;               /* a query that sees nothing gives zeros */
-    for (int64_t c = 0; c < d; c++) o[c] = sum[c] * rest;
-    if (!tr_is_none(a->lse)) ((float *)a->lse.data)[(b * n_h + h) * n_q + i] = max == -INFINITY ? -INFINITY : max + logf(total);
+}
+
+/* Queries i0 + i .. + n_row of an item that begins at i0, against the packed keys j0 .. + n. */
+static void strip(const job *j, const room *r, const tr_attention_segment *s, int64_t b, int64_t h, int64_t i0, int64_t i, int n_row,
+                  int64_t j0, int64_t n)
+{
+    const tr_gemm *g = j->g;
+    const int64_t q0 = i0 + i, n_k = s->k.shape[1];
+    float shrink[TR_GEMM_ROWS_MAX];
+    for (int64_t c = 0, piece = 0; c < j->d; c += TR_GEMM_DEPTH, piece += TR_GEMM_ROWS_MAX * TR_GEMM_PITCH) {
+        const int64_t depth = least(j->d - c, TR_GEMM_DEPTH);
+        for (int l = 0; l < n_row; l++)
+            memcpy(r->q + piece + l * TR_GEMM_PITCH, row_of(j->a->q, b, q0 + l, h) + c, (size_t)depth * sizeof(float));
+        for (int64_t k = 0; k < n; k += g->cols)
+            g->tile(r->p + k, TR_GEMM_PITCH, r->q + piece, TR_GEMM_PITCH, r->k + k * j->d + c * g->cols, depth, n_row, c > 0);
+    }
+    const tr_softmax soft = {
+        .p = r->p, .rows = n_row, .n = n, .scale = j->a->scale,
+        .bias = tr_is_none(s->bias) ? NULL : (const float *)s->bias.data + (h * j->n_q + q0) * n_k + j0, .bias_pitch = n_k,
+        .key_logw = tr_is_none(s->key_logw) ? NULL : (const float *)s->key_logw.data + j0,
+        .query_logw = tr_is_none(s->query_logw) ? NULL : (const float *)s->query_logw.data + q0,
+        .causal = s->causal, .first_seen = q0 - j0 + 1, .max = r->max + i, .sum = r->sum + i, .shrink = shrink,
+    };
+    g->softmax(&soft);
+    float *o = r->o + i * j->d_pad;
+    g->scale_rows(o, j->d_pad, n_row, j->d_pad, shrink);
+    for (int64_t c = 0; c < j->d; c += g->cols) g->tile(o + c, j->d_pad, r->p, TR_GEMM_PITCH, r->v + c * n, n, n_row, true);
+}
+
+static tress_status item(void *self, int64_t i_item, int i_thread)
+{
+    const job *j = self;
+    const tr_attention_args *a = j->a;
+    const room r = room_of(j, i_thread);
+    const int64_t i0 = i_item % j->n_part * j->rows, h = i_item / j->n_part % j->n_h, b = i_item / j->n_part / j->n_h;
+    const int64_t n_i = least(j->n_q - i0, j->rows);
+    memset(r.o, 0, (size_t)(n_i * j->d_pad) * sizeof(float));
+    for (int64_t i = 0; i < n_i; i++) r.max[i] = -INFINITY, r.sum[i] = 0;
+    for (int i_segment = 0; i_segment < a->n_segment; i_segment++) {
+        const tr_attention_segment *s = &a->segment[i_segment];
+        const int64_t n_k = s->causal ? least(s->k.shape[1], i0 + n_i) : s->k.shape[1];
+        for (int64_t j0 = 0; j0 < n_k; j0 += j->keys) {
+            const int64_t n = least(n_k - j0, j->keys);
+            pack_keys(j, &r, s, b, h, j0, n);
+            for (int64_t i = 0; i < n_i; i += j->g->rows)
+                strip(j, &r, s, b, h, i0, i, (int)least(n_i - i, j->g->rows), j0, n);
+        }
+    }
+    for (int64_t i = 0; i < n_i; i++) {
+        const float rest = r.sum[i] == 0 ? 0 : 1 / r.sum[i];            /* a query that sees nothing gives zeros */
+        float *o = (float *)a->o.data + b * a->o.stride[0] + (i0 + i) * a->o.stride[1] + h * a->o.stride[2];
+        const float *from = r.o + i * j->d_pad;
+        for (int64_t c = 0; c < j->d; c++) o[c] = from[c] * rest;
+        if (!tr_is_none(a->lse))
+            ((float *)a->lse.data)[(b * j->n_h + h) * j->n_q + i0 + i] = r.sum[i] == 0 ? -INFINITY : r.max[i] + logf(r.sum[i]);
+    }
     return TRESS_OK;
 }
 
 tress_status tr_cpu_attention(tr_stream *s, const tr_attention_args *a)
 {
-    TR_ASSERT((size_t)a->q.shape[3] * sizeof(float) <= TR_CPU_ROOM);
-    return tr_parallel(tr_cpu_threads(s), a->q.shape[0] * a->q.shape[1] * a->q.shape[2], query, &(job){ s, a });
+    const tr_gemm *g = tr_gemm_get(s);
+    const int64_t b = a->q.shape[0], d = a->q.shape[3], cols = g->cols;
+    job j = { .g = g, .s = s, .a = a, .n_q = a->q.shape[1], .n_h = a->q.shape[2], .d = d, .d_pad = parts(d, cols) * cols };
+    if (b * j.n_h * j.n_q * d == 0) return TRESS_OK;
+    j.keys = least(KEYS, (int64_t)ROOM_HALF / (2 * j.d_pad) / cols * cols);
+    const int64_t n_part = parts(ITEMS, b * j.n_h);                     /* wanted; a strip is the least */
+    j.rows = parts(parts(j.n_q, n_part), g->rows) * g->rows;
+    j.rows = least(j.rows, (int64_t)ROOM_HALF / (j.d_pad + 2) / g->rows * g->rows);
+    TR_ASSERT(j.keys >= cols && j.rows >= g->rows);
+    j.n_part = parts(j.n_q, j.rows);
+    return tr_parallel(tr_cpu_threads(s), b * j.n_h * j.n_part, item, &j);
 }

@@ -48,11 +48,28 @@ INLINE void dots_n(float sum[TR_DOT_ROWS][TR_DOT_ROWS], const float *x, int64_t 
         for (int j = 0; j < TR_DOT_ROWS; j++) sum[i][j] = v_sum(s[i][j]);
 }
 
+/* One row of x: there is nothing to share, so rows of weights come one at a time and memory is read in one stream. */
+INLINE void dots_1(float sum[TR_DOT_ROWS][TR_DOT_ROWS], const float *x, const char *w, const tr_dtype t, int64_t pitch, int n_w, int64_t k)
+{
+    const int64_t size = t == TR_F32 ? 4 : t == TR_F8_E4M3 ? 1 : 2;
+    for (int l = 0; l < n_w; l++, w += pitch) {
+        vf s[4];
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++) s[j] = v_set(0);
+        int64_t c = 0;
+        for (; c + 4 * V_N <= k; c += 4 * V_N)
+#pragma GCC unroll 4
+            for (int j = 0; j < 4; j++) s[j] = v_fma(v_load(x + c + j * V_N), load_weights(w + (c + j * V_N) * size, t, V_N), s[j]);
+        for (; c < k; c += V_N) s[0] = v_fma(v_load_part(x + c, k - c), load_weights(w + c * size, t, k - c), s[0]);
+        sum[0][l] = v_sum(v_add(v_add(s[0], s[1]), v_add(s[2], s[3])));
+    }
+}
+
 INLINE void dots_of_type(float sum[TR_DOT_ROWS][TR_DOT_ROWS], const float *x, int64_t ldx, int n_x, const char *w, const tr_dtype t,
                          int64_t pitch, int n_w, int64_t k)
 {
     switch (n_x) {
-    case 1: dots_n(sum, x, ldx, 1, w, t, pitch, n_w, k); return;
+    case 1: dots_1(sum, x, w, t, pitch, n_w, k); return;
     case 2: dots_n(sum, x, ldx, 2, w, t, pitch, n_w, k); return;
     case 3: dots_n(sum, x, ldx, 3, w, t, pitch, n_w, k); return;
     default: dots_n(sum, x, ldx, 4, w, t, pitch, n_w, k); return;

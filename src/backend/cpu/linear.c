@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define FEW        12                           /* rows up to which dot products beat packing: packing costs as much as 16 rows */
+#define FEW        20                           /* rows up to which dot products beat packing, which costs as much as 16 rows */
 #define BLOCK_COLS 128
 #define BLOCK_ROWS 448                          /* 32 strips of 14; sums of a block: 224 KiB */
 #define FEW_COLS   32                           /* weights per item of the few-rows path */
