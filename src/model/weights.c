@@ -118,7 +118,7 @@ done:
     return st;
 }
 
-tress_status tr_weights_open(tr_weights **out, const char *path, tr_module module, const char *variant)
+static tress_status open_weights(tr_weights **out, const char *path, tr_module module, const char *variant, bool optional)
 {
     tress_status st = TRESS_OK;
     tr_weights *w = NULL;
@@ -140,6 +140,10 @@ tress_status tr_weights_open(tr_weights **out, const char *path, tr_module modul
         beside = NULL;
         TR_TRY(tr_weights_map(w, &absent));
     }
+    if (absent && optional) {
+        *out = NULL;
+        goto done;
+    }
     if (absent) TR_TRY(tr_fail(TRESS_E_FORMAT, "%s: no %s in it: its tensors are named like %s", w->where, tr_module_name(module),
                                tr_safetensors_count(w->file[0]) > 0 ? tr_safetensors_name(w->file[0], 0) : "nothing"));
     TR_TRY(tr_weights_index(w));
@@ -150,6 +154,16 @@ done:
     tr_free(beside);
     tr_weights_close(w);
     return st;
+}
+
+tress_status tr_weights_open(tr_weights **out, const char *path, tr_module module, const char *variant)
+{
+    return open_weights(out, path, module, variant, false);
+}
+
+tress_status tr_weights_open_optional(tr_weights **out, const char *path, tr_module module, const char *variant)
+{
+    return open_weights(out, path, module, variant, true);
 }
 
 tress_status tr_weights_shapes_only(tr_weights **out, tr_dtype t)

@@ -21,6 +21,8 @@ typedef struct tr_weights tr_weights;
  * clip_g.safetensors and t5xxl*.safetensors are looked for, also in text_encoders/. variant may be NULL: plain names, then
  * fp16; a folder that lacks the named variant gives its plain file and a note. Fails: IO (missing), FORMAT, SHAPE, OOM. */
 TR_CHECKED tress_status tr_weights_open(tr_weights **out, const char *path, tr_module module, const char *variant);
+/* As open, but *out = NULL when a single file, and what lies beside it, has no such module. */
+TR_CHECKED tress_status tr_weights_open_optional(tr_weights **out, const char *path, tr_module module, const char *variant);
 /* Shapes without data: every look-up succeeds with the asked shape and dtype t (-1 becomes 1); the values are zeros that take no
  * memory. For plans and benches. */
 TR_CHECKED tress_status tr_weights_shapes_only(tr_weights **out, tr_dtype t);
