@@ -81,7 +81,7 @@ typedef struct tress_hooks {                                    /* each may be N
 typedef struct tress_options {
     tress_backend backend;
     int           n_thread;       /* 0: every core the process may use */
-    int64_t       memory_max;     /* bytes of host memory for weights and activations together, 0: no limit */
+    int64_t       memory_max;     /* bytes for weights in use and activations together, 0: no limit; checked by a plan before any work */
     tress_hooks   hooks;
 } tress_options;
 
@@ -220,7 +220,7 @@ typedef struct tress_probe_args {
 TRESS_API TRESS_CHECKED tress_status tress_probe(tress *t, const tress_model_args *model, const tress_probe_args *args);
 
 /* What a drawing will cost, found by running its very code on a device that counts and computes nothing: no weight is
- * read and no activation is allocated. The sketch and photo of args are looked at for their sizes only. */
+ * read and no activation is allocated. The pictures of args count with their sizes and the region that may change. */
 typedef struct tress_plan tress_plan;
 typedef struct tress_plan_part {
     const char *name;                          /* "text_encoder", "vae encode", "sample", ... in the order of work: view */

@@ -48,3 +48,5 @@ void tr_sha256_free(tr_sha256 *h)
     EVP_MD_CTX_free(h->ctx);
     tr_free(h);
 }
+
+const char *tr_sha256_library(void) { return OpenSSL_version(OPENSSL_VERSION); }

@@ -14,6 +14,7 @@ TR_CHECKED tress_status tr_sha256_add(tr_sha256 *h, const void *bytes, size_t n)
 /* Ends the sum. hex holds 64 lower-case digits and a NUL. */
 TR_CHECKED tress_status tr_sha256_hex(tr_sha256 *h, char hex[65]);
 void tr_sha256_free(tr_sha256 *h);
+const char *tr_sha256_library(void);            /* "OpenSSL 3.0.15 3 Sep 2024" */
 
 #ifdef __cplusplus
 }

@@ -3,6 +3,11 @@
 #ifndef TRESS_GENERATE_GENERATE_H
 #define TRESS_GENERATE_GENERATE_H
 #include "generate/bundle.h"
+#include "generate/canvas.h"
+#include "generate/contract.h"
+#include "generate/draw.h"
 #include "generate/host.h"
+#include "generate/latent.h"
+#include "generate/metadata.h"
 #include "generate/words.h"
 #endif

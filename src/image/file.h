@@ -25,6 +25,9 @@ TR_CHECKED tress_status tr_image_encode_png(uint8_t **bytes, size_t *n, const tr
 /* The value of a PNG text chunk, new (tr_free); NULL in *value when there is none. */
 TR_CHECKED tress_status tr_image_read_text(char **value, const char *path, const char *keyword);
 
+/* "libpng 1.6.39, libjpeg-turbo 2.1.5, libwebp 1.2.4" */
+void tr_image_libraries(char *out, size_t size);
+
 #ifdef __cplusplus
 }
 #endif

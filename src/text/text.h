@@ -30,6 +30,8 @@ void tr_unigram_close(tr_unigram *t);
 TR_CHECKED tress_status tr_unigram_encode(const tr_unigram *t, const char *text, size_t n_text, int32_t *ids, int n, tr_cut *cut);
 int tr_unigram_size(const tr_unigram *t);
 
+const char *tr_text_library(void);              /* the version of utf8proc: "2.8.0" */
+
 #ifdef __cplusplus
 }
 #endif

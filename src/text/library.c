@@ -1,0 +1,5 @@
+#include "text/text.h"
+
+#include <utf8proc.h>
+
+const char *tr_text_library(void) { return utf8proc_version(); }
