@@ -1,0 +1,78 @@
+/* tress plan: what a drawing will cost in memory and work, before anything is loaded. */
+#include "drawing.h"
+
+#include <stdio.h>
+
+typedef struct plan_args {
+    cli_common    common;
+    model_args    model;
+    sampling_args sampling;
+    drawing_args  drawing;
+    const char   *work;
+    bool          json;
+} plan_args;
+
+static const cli_option options[] = {
+    { OPT_WORD, "WORK", offsetof(plan_args, work), 0, 0, "generate", "what to plan", .choices = "generate" },
+    { .kind = OPT_GROUP, .help = "Results" },
+    { OPT_FLAG, "json", offsetof(plan_args, json), 0, 0, NULL, "one JSON object rather than a table" },
+    DRAWING_OPTIONS(plan_args, drawing),
+    MODEL_OPTIONS(plan_args, model),
+    SAMPLING_OPTIONS(plan_args, sampling),
+    LATENT_OPTIONS(plan_args, drawing),
+    CLI_MACHINE(plan_args),
+    { .kind = OPT_END },
+};
+
+static void print_table(const tress_plan *p)
+{
+    int w = 0, h = 0;
+    tress_plan_size(p, &w, &h);
+    printf("%-18s %12s %12s %12s\n", "part", "weights MiB", "work MiB", "GFLOP");
+    for (int i = 0; i < tress_plan_count(p); i++) {
+        const tress_plan_part q = tress_plan_at(p, i);
+        printf("%-18s %12.1f %12.1f %12.1f\n", q.name, (double)q.weight_bytes / 0x1p20, (double)q.work_bytes / 0x1p20, q.flops / 1e9);
+    }
+    printf("size drawn at      %dx%d\npeak               %.1f MiB\n", w, h, (double)tress_plan_peak_bytes(p) / 0x1p20);
+}
+
+static void print_json(const tress_plan *p)
+{
+    int w = 0, h = 0;
+    tress_plan_size(p, &w, &h);
+    printf("{\"width\": %d, \"height\": %d, \"peak_bytes\": %lld, \"parts\": [", w, h, (long long)tress_plan_peak_bytes(p));
+    for (int i = 0; i < tress_plan_count(p); i++) {
+        const tress_plan_part q = tress_plan_at(p, i);
+        printf("%s{\"name\": \"%s\", \"weight_bytes\": %lld, \"work_bytes\": %lld, \"flops\": %.0f}", i ? ", " : "", q.name, (long long)q.weight_bytes,
+               (long long)q.work_bytes, q.flops);
+    }
+    printf("]}\n");
+}
+
+static tress_status run(tress *t, const void *args)
+{
+    const plan_args *a = args;
+    drawing_pictures pictures = { 0 };
+    tress_generate_args g;
+    tress_plan *p = NULL;
+    sampling_args s = a->sampling;
+    if (!a->drawing.sketch) s.control_strength = 0;             /* a plan may be made without a sketch; control counts when the model has it */
+    tress_status st = drawing_check(&a->drawing, &s);
+    if (st == TRESS_OK) st = drawing_open(t, &pictures, &g, &a->drawing, &a->sampling);
+    if (st == TRESS_OK) {
+        const tress_model_args ma = model_args_of(&a->model);
+        st = tress_plan_generate(t, &ma, &g, &p);
+    }
+    if (st == TRESS_OK) {
+        if (a->json) print_json(p);
+        else print_table(p);
+    }
+    tress_plan_free(p);
+    drawing_close(&pictures);
+    return st;
+}
+
+const cli_command cli_plan = {
+    "plan", "tell the memory and work a drawing needs, before anything is loaded", sizeof(plan_args), options, run,
+    .examples = "  tress plan -m sd3.5-large --size 1024x1024\n  tress plan generate -m sd3.5-large --sketch s.png -b 4 --json\n",
+};
