@@ -1,5 +1,6 @@
 /* resize.h - resampling as PIL does it (Pillow, libImaging/Resample.c): separable, filters widened when shrinking,
- * coefficients normalised. In floats; within 1/255 of PIL's 8-bit result after rounding. */
+ * coefficients normalised, across first and then down. In floats, within 1/255 of PIL's 8-bit result after rounding. Planes are
+ * colours or coverage in 0..1: overshoot is clamped after each pass, as it is in an 8-bit picture. */
 #ifndef TRESS_IMAGE_RESIZE_H
 #define TRESS_IMAGE_RESIZE_H
 
