@@ -8,13 +8,15 @@
 extern "C" {
 #endif
 
-/* Composite alpha [1, h, w]: 1 on matte > 0, 0 wherever the distance to it exceeds r, smoothstep between. */
+/* Composite alpha [1, h, w]: 1 on matte > 0 and old > 0 (old.data NULL: none), 0 from the distance r to them on, smoothstep
+ * between. Fails: ARG (r), SHAPE (old of another size), OOM. */
 TR_CHECKED tress_status tr_composite_alpha(tr_planes *out, tr_planes matte, tr_planes old, double r);
 /* The box {x0, y0, x1, y1} of photo pixels to draw: the square round the edit region's box times 1.6, moved and cut to lie
- * inside the photo; the whole photo when the square is larger than it. */
+ * inside the photo; the whole photo when the square is larger than it, or the region is empty. */
 void tr_edit_box(int box[4], tr_planes region);
 /* *out is new: the photo with `drawn` [3, h, w] (the size of box, 0..1) pasted by alpha (of the photo's size). It has the
- * photo's size, depth, channels and profile; where alpha is 0 every byte is the photo's own. */
+ * photo's size, depth, channels and profile; where alpha is 0 every byte is the photo's own.
+ * A grey photo gets luma; an alpha channel stays as it is. Fails: SHAPE, NONFINITE, OOM. */
 TR_CHECKED tress_status tr_composite(tr_image **out, const tr_image *photo, tr_planes drawn, const int box[4], tr_planes alpha);
 
 #ifdef __cplusplus
