@@ -10,7 +10,6 @@
 #define U 0x1p-24
 #define GUARD_BYTE 0xa5
 #define UNTOUCHED 0xff                          /* a NaN in every float type */
-#define FILL_TABLE 4099                         /* a prime: repeats do not line up with rows */
 
 
 const char *check_simd_name(tr_simd simd)
@@ -93,7 +92,8 @@ static void put(uint8_t *to, tr_dtype t, float v)
     if (t == TR_F32) memcpy(to, &v, 4);
     else if (t == TR_F16 || t == TR_BF16) memcpy(to, &h, 2);
     else if (t == TR_F8_E4M3) *to = tr_f32_to_f8e4m3(v);
-    else abort();
+    else if (t == TR_F64) memcpy(to, &(double){ (double)v }, 8);
+    else memset(to, v == 1, tr_dtype_size(t));
 }
 
 static double get(const uint8_t *from, tr_dtype t)
@@ -104,7 +104,7 @@ static double get(const uint8_t *from, tr_dtype t)
     if (t == TR_F32) return memcpy(&f, from, 4), f;
     if (t == TR_F64) return memcpy(&d, from, 8), d;
     if (t == TR_F8_E4M3) return tr_f8e4m3_to_f32(*from);
-    if (t != TR_F16 && t != TR_BF16) abort();
+    if (t != TR_F16 && t != TR_BF16) return (double)NAN;      /* not a float: only its bytes count */
     memcpy(&h, from, 2);
     return t == TR_F16 ? tr_f16_to_f32(h) : tr_bf16_to_f32(h);
 }
@@ -114,11 +114,10 @@ static tr_tensor input(check *c, check_fill f, tr_dtype t, tr_dims d, size_t odd
     block *b = block_new(c, BLOCK_INPUT, bytes_of(c, t, d), odd);
     const size_t size = tr_dtype_size(t);
     const int64_t n = (int64_t)(b->n / size);
-    float *z = block_new(c, BLOCK_ROOM, FILL_TABLE * sizeof *z, 0)->room;
-    tr_philox_normal(z, n < FILL_TABLE ? n : FILL_TABLE, c->seed, ++c->n_made);
-    for (int64_t i = 0; i < n; i++) {
-        float v = z[i % FILL_TABLE];
-        if (i >= FILL_TABLE && i / FILL_TABLE * 7 % 3 == 0) v = -v;
+    if (c->normal[0] == 0) tr_philox_normal(c->normal, FILL_TABLE, c->seed, 0);
+    const int64_t turn = (int64_t)(++c->n_made * 2654435761u % FILL_TABLE);
+    for (int64_t i = 0, j = turn; i < n; i++, j = j + 1 < FILL_TABLE ? j + 1 : 0) {
+        float v = c->normal[j];
         if (f == FILL_MEAN_1000) v += 1000;
         if (f == FILL_TINY) v *= 1e-20f;
         if (f == FILL_SPIKES && i % 97 == 5) v *= 1e4f;
@@ -250,6 +249,7 @@ static void spoil(check *c, uint8_t *base, tr_tensor y)
     const double rms = sqrt(sq / (double)n), v = get(p, y.dtype);
     if (!isfinite(v)) put(p, y.dtype, 1);
     else put(p, y.dtype, (float)(v + (rms > 0 ? 0.25 * rms + 0.25 * fabs(v) : 1)));
+    if (get(p, y.dtype) == v) put(p, y.dtype, 0);            /* it was the largest there is */
 }
 
 /* y's bytes as they came out, spoiled where that is asked for; every element is marked as looked at. */
@@ -315,6 +315,15 @@ void check_equal(check *c, tr_tensor y, const double *want)
         if ((got == want[k] && signbit(got) == signbit(want[k])) || (isnan(got) && isnan(want[k])) || !reports(c)) continue;
             check_fault(c, "case %" PRId64 ", element %" PRId64 " of %s: got %.9g, want %.9g exactly", c->i_case, k, tr_dims_text(text, y.rank, y.shape), got, want[k]);
     }
+}
+
+void check_bytes(check *c, tr_tensor y, const void *want)
+{
+    const uint8_t *base = look(c, y);
+    const int64_t size = (int64_t)tr_dtype_size(y.dtype);
+    for (int64_t k = 0, n = tr_count(y); k < n; k++)
+        if (memcmp(base + offset_of(y, k) * size, (const char *)want + k * size, (size_t)size) && reports(c))
+            check_fault(c, "case %" PRId64 ", element %" PRId64 " of type %s holds other bytes", c->i_case, k, tr_dtype_name(y.dtype));
 }
 
 void check_int(check *c, const char *what, int64_t got, int64_t want)

@@ -46,6 +46,8 @@ void check_ok(check *c, tress_status st);
 void check_near(check *c, tr_tensor y, const double *want, const double *mag, double bound);
 /* y's elements are exactly these, NaN equal to NaN: for ops that only move or round. */
 void check_equal(check *c, tr_tensor y, const double *want);
+/* The same for any type: y's bytes in row-major order. */
+void check_bytes(check *c, tr_tensor y, const void *want);
 void check_int(check *c, const char *what, int64_t got, int64_t want);
 
 /* ---- bench ----------------------------------------------------------------------------------------------- */

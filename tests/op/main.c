@@ -16,38 +16,8 @@
 #pragma weak bench_op_linear
 #pragma weak check_op_attention
 #pragma weak bench_op_attention
-#pragma weak check_op_adaln
-#pragma weak bench_op_adaln
-#pragma weak check_op_layer_norm
-#pragma weak bench_op_layer_norm
-#pragma weak check_op_rms_norm
-#pragma weak bench_op_rms_norm
-#pragma weak check_op_group_norm
-#pragma weak check_op_group_stats
-#pragma weak bench_op_group_stats
-#pragma weak check_op_clamp
-#pragma weak bench_op_clamp
-#pragma weak bench_op_group_norm
 #pragma weak check_op_conv2d
 #pragma weak bench_op_conv2d
-#pragma weak check_op_activate
-#pragma weak bench_op_activate
-#pragma weak check_op_blend
-#pragma weak bench_op_blend
-#pragma weak check_op_copy
-#pragma weak bench_op_copy
-#pragma weak check_op_embed
-#pragma weak bench_op_embed
-#pragma weak check_op_patchify
-#pragma weak bench_op_patchify
-#pragma weak check_op_unpatchify
-#pragma weak bench_op_unpatchify
-#pragma weak check_op_timestep_embed
-#pragma weak bench_op_timestep_embed
-#pragma weak check_op_relative_bias
-#pragma weak bench_op_relative_bias
-#pragma weak check_op_count_nonfinite
-#pragma weak bench_op_count_nonfinite
 
 static const struct { const char *name; void (*test)(check *c), (*bench)(check *c); } ops[] = {
 #define OP(name, params, args) { #name, check_op_##name, bench_op_##name },
