@@ -9,21 +9,22 @@
 #include <string.h>
 
 #define KEYS TR_GEMM_DEPTH                      /* per block: the inner dimension of the second product */
-#define ROOM_HALF (TR_CPU_ROOM / sizeof(float) / 4)      /* floats for keys and values, and as many for results */
-#define ITEMS 16                                /* at least so many, where there are queries enough */
+#define ROOM_PART ((int64_t)(TR_CPU_ROOM / sizeof(float) / 3))       /* floats for keys and values; for queries and results */
+#define ITEMS 8                                 /* at least so many, where there are queries enough */
 
 typedef struct job {
     const tr_gemm *g;
     tr_stream *s;
     const tr_attention_args *a;
-    int64_t n_q, n_h, d, d_pad, keys, rows, n_part;      /* keys per block, query rows per item, items per head */
+    int64_t n_q, n_h, d, d_pad, pitch;          /* d_pad: whole tiles; pitch of packed queries */
+    int64_t keys, rows, n_part;                 /* keys per block, queries per item, items per head */
 } job;
 
 /* What a thread needs for an item. */
 typedef struct room {
-    float *q, *p;                               /* [pieces of d][strip], [strip] of scores */
+    float *p;                                   /* a strip of scores */
     float *k, *v;                               /* [keys / cols][d, cols], [d_pad / cols][keys, cols] */
-    float *o, *max, *sum;                       /* [rows, d_pad], [rows], [rows] */
+    float *q, *o, *max, *sum;                   /* [rows, pitch], [rows, d_pad], [rows], [rows] */
 } room;
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -32,14 +33,14 @@ static int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
 static room room_of(const job *j, int i_thread)
 {
     room r;
-    r.q = tr_cpu_room(j->s, i_thread);
-    r.p = r.q + parts(j->d, TR_GEMM_DEPTH) * TR_GEMM_ROWS_MAX * TR_GEMM_PITCH;
+    r.p = tr_cpu_room(j->s, i_thread);
     r.k = r.p + TR_GEMM_ROWS_MAX * TR_GEMM_PITCH;
-    r.v = r.k + j->keys * j->d;
-    r.o = r.v + j->keys * j->d_pad;
+    r.v = r.k + j->keys * j->d_pad;
+    r.q = r.v + j->keys * j->d_pad;
+    r.o = r.q + j->rows * j->pitch;
     r.max = r.o + j->rows * j->d_pad;
     r.sum = r.max + j->rows;
-    TR_ASSERT((char *)(r.sum + j->rows) <= (char *)r.q + TR_CPU_ROOM);
+    TR_ASSERT((char *)(r.sum + j->rows) <= (char *)r.p + TR_CPU_ROOM);
     return r;
 }
 
@@ -54,30 +55,28 @@ static void pack_keys(const job *j, const room *r, const tr_attention_segment *s
     const int64_t cols = j->g->cols, d = j->d;
     for (int64_t i = 0; i < n; i += cols)
         j->g->pack(r->k + i * d, row_of(s->k, b, j0 + i, h), TR_F32, s->k.stride[1] * (int64_t)sizeof(float), (int)least(n - i, cols), d);
-    for (int64_t c = 0; c < d; c += cols) {
-        float *to = r->v + c * n;
-        const int64_t n_c = least(d - c, cols);
-        for (int64_t i = 0; i < n; i++, to += cols) {
-            memcpy(to, row_of(s->v, b, j0 + i, h) + c, (size_t)n_c * sizeof *to);
+    for (int64_t i = 0; i < n; i++) {
+        const float *from = row_of(s->v, b, j0 + i, h);
+        for (int64_t c = 0; c < d; c += cols) {
+            float *to = r->v + c * n + i * cols;
+            const int64_t n_c = least(d - c, cols);
+            memcpy(to, from + c, (size_t)n_c * sizeof *to);
             if (n_c < cols) memset(to + n_c, 0, (size_t)(cols - n_c) * sizeof *to);
         }
     }
 }
 
 /* Queries i0 + i .. + n_row of an item that begins at i0, against the packed keys j0 .. + n. */
-static void strip(const job *j, const room *r, const tr_attention_segment *s, int64_t b, int64_t h, int64_t i0, int64_t i, int n_row,
+static void strip(const job *j, const room *r, const tr_attention_segment *s, int64_t h, int64_t i0, int64_t i, int n_row,
                   int64_t j0, int64_t n)
 {
     const tr_gemm *g = j->g;
     const int64_t q0 = i0 + i, n_k = s->k.shape[1];
     float shrink[TR_GEMM_ROWS_MAX];
-    for (int64_t c = 0, piece = 0; c < j->d; c += TR_GEMM_DEPTH, piece += TR_GEMM_ROWS_MAX * TR_GEMM_PITCH) {
-        const int64_t depth = least(j->d - c, TR_GEMM_DEPTH);
-        for (int l = 0; l < n_row; l++)
-            memcpy(r->q + piece + l * TR_GEMM_PITCH, row_of(j->a->q, b, q0 + l, h) + c, (size_t)depth * sizeof(float));
+    for (int64_t c = 0; c < j->d; c += TR_GEMM_DEPTH)
         for (int64_t k = 0; k < n; k += g->cols)
-            g->tile(r->p + k, TR_GEMM_PITCH, r->q + piece, TR_GEMM_PITCH, r->k + k * j->d + c * g->cols, depth, n_row, c > 0);
-    }
+            g->tile(r->p + k, TR_GEMM_PITCH, r->q + i * j->pitch + c, j->pitch, r->k + k * j->d + c * g->cols,
+                    least(j->d - c, TR_GEMM_DEPTH), n_row, c > 0);
     const tr_softmax soft = {
         .p = r->p, .rows = n_row, .n = n, .scale = j->a->scale,
         .bias = tr_is_none(s->bias) ? NULL : (const float *)s->bias.data + (h * j->n_q + q0) * n_k + j0, .bias_pitch = n_k,
@@ -99,7 +98,11 @@ static tress_status item(void *self, int64_t i_item, int i_thread)
     const int64_t i0 = i_item % j->n_part * j->rows, h = i_item / j->n_part % j->n_h, b = i_item / j->n_part / j->n_h;
     const int64_t n_i = least(j->n_q - i0, j->rows);
     memset(r.o, 0, (size_t)(n_i * j->d_pad) * sizeof(float));
-    for (int64_t i = 0; i < n_i; i++) r.max[i] = -INFINITY, r.sum[i] = 0;
+    for (int64_t i = 0; i < n_i; i++) {
+        memcpy(r.q + i * j->pitch, row_of(a->q, b, i0 + i, h), (size_t)j->d * sizeof(float));
+        r.max[i] = -INFINITY;
+        r.sum[i] = 0;
+    }
     for (int i_segment = 0; i_segment < a->n_segment; i_segment++) {
         const tr_attention_segment *s = &a->segment[i_segment];
         const int64_t n_k = s->causal ? least(s->k.shape[1], i0 + n_i) : s->k.shape[1];
@@ -107,14 +110,13 @@ static tress_status item(void *self, int64_t i_item, int i_thread)
             const int64_t n = least(n_k - j0, j->keys);
             pack_keys(j, &r, s, b, h, j0, n);
             for (int64_t i = 0; i < n_i; i += j->g->rows)
-                strip(j, &r, s, b, h, i0, i, (int)least(n_i - i, j->g->rows), j0, n);
+                strip(j, &r, s, h, i0, i, (int)least(n_i - i, j->g->rows), j0, n);
         }
     }
     for (int64_t i = 0; i < n_i; i++) {
         const float rest = r.sum[i] == 0 ? 0 : 1 / r.sum[i];            /* a query that sees nothing gives zeros */
         float *o = (float *)a->o.data + b * a->o.stride[0] + (i0 + i) * a->o.stride[1] + h * a->o.stride[2];
-        const float *from = r.o + i * j->d_pad;
-        for (int64_t c = 0; c < j->d; c++) o[c] = from[c] * rest;
+        j->g->finish(o, r.o + i * j->d_pad, j->d, &(tr_finish){ .scale = rest });
         if (!tr_is_none(a->lse))
             ((float *)a->lse.data)[(b * j->n_h + h) * j->n_q + i0 + i] = r.sum[i] == 0 ? -INFINITY : r.max[i] + logf(r.sum[i]);
     }
@@ -126,11 +128,12 @@ tress_status tr_cpu_attention(tr_stream *s, const tr_attention_args *a)
     const tr_gemm *g = tr_gemm_get(s);
     const int64_t b = a->q.shape[0], d = a->q.shape[3], cols = g->cols;
     job j = { .g = g, .s = s, .a = a, .n_q = a->q.shape[1], .n_h = a->q.shape[2], .d = d, .d_pad = parts(d, cols) * cols };
+    j.pitch = j.d_pad % 256 == 0 ? j.d_pad + 16 : j.d_pad;              /* a multiple of 256 floats puts rows into few cache sets */
     if (b * j.n_h * j.n_q * d == 0) return TRESS_OK;
-    j.keys = least(KEYS, (int64_t)ROOM_HALF / (2 * j.d_pad) / cols * cols);
+    j.keys = least(KEYS, ROOM_PART / (2 * j.d_pad) / cols * cols);
     const int64_t n_part = parts(ITEMS, b * j.n_h);                     /* wanted; a strip is the least */
     j.rows = parts(parts(j.n_q, n_part), g->rows) * g->rows;
-    j.rows = least(j.rows, (int64_t)ROOM_HALF / (j.d_pad + 2) / g->rows * g->rows);
+    j.rows = least(j.rows, ROOM_PART / (j.d_pad + j.pitch + 2) / g->rows * g->rows);
     TR_ASSERT(j.keys >= cols && j.rows >= g->rows);
     j.n_part = parts(j.n_q, j.rows);
     return tr_parallel(tr_cpu_threads(s), b * j.n_h * j.n_part, item, &j);
