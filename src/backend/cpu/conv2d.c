@@ -1,77 +1,47 @@
-/* Convolution, channels last, in plain C: for each output row, the weights of each tap times the pixel under it. */
-#include "backend/cpu/cpu.h"
-#include "backend/cpu/heavy.h"
+/* Convolution, channels last: widen and pack the weights, then choose a way. The choice and the bytes of a result depend on
+ * the channels, the width and the place in the picture, never on the number of threads or, in bands that begin and end at
+ * multiples of 4 rows, on how many rows are asked for at once. */
+#include "backend/cpu/conv_int.h"
 
 #include <string.h>
 
-typedef struct job {
-    tr_stream *s;
-    tr_tensor  y, x, w, b;
-    const tr_conv_args *a;
-    float *wide;                                /* [kh, kw, c, m] */
-    float *bias;                                /* [m] */
-} job;
-
-/* wide[.., c, m] from w[m, c, ..] for one output channel. */
-static tress_status widen(void *self, int64_t o, int i_thread)
+static tress_status pack_panel(void *self, int64_t panel, int i_thread)
 {
-    const job *j = self;
-    const int64_t m = j->w.shape[0], n = j->w.shape[1], taps = j->w.shape[2] * j->w.shape[3];
-    float *row = tr_cpu_room(j->s, i_thread);
-    const int64_t step = (int64_t)(TR_CPU_ROOM / sizeof(float)) / taps;              /* channels at a time */
-    for (int64_t c0 = 0; c0 < n; c0 += step) {
-        const int64_t nc = n - c0 < step ? n - c0 : step;
-        tr_weight_row(row, j->w, (o * n + c0) * taps, nc * taps);
-        for (int64_t c = 0; c < nc; c++)
-            for (int64_t t = 0; t < taps; t++) j->wide[(t * n + c0 + c) * m + o] = row[c * taps + t];
-    }
+    const tr_conv *c = self;
+    const int64_t cols = c->g->cols, k = c->n_c * c->taps, m0 = panel * cols, left = c->n_m - m0;
+    const int64_t pitch = k * (int64_t)tr_dtype_size(c->w.dtype);
+    (void)i_thread;
+    c->g->pack(c->packed + m0 * k, (const char *)c->w.data + m0 * pitch, c->w.dtype, pitch, (int)(left < cols ? left : cols), k);
     return TRESS_OK;
 }
 
-static tress_status output_row(void *self, int64_t item, int i_thread)
+/* 36 products for 16 results pay when there are channels enough to carry the transforms, which cost 24 and 20 operations a
+ * pixel, and pixels enough to carry those of the weights. */
+static bool winograd_pays(const tr_conv *c)
 {
-    const job *j = self;
-    const tr_conv_args *a = j->a;
-    const int64_t h = j->x.shape[1], w = j->x.shape[2], n = j->x.shape[3], kh = j->w.shape[2], kw = j->w.shape[3];
-    const int64_t n_row = j->y.shape[1], n_col = j->y.shape[2], m = j->y.shape[3], b = item / n_row, r = item % n_row;
-    for (int64_t col = 0; col < n_col; col++) {
-        float *y = (float *)j->y.data + b * j->y.stride[0] + r * j->y.stride[1] + col * j->y.stride[2];
-        const float *residual = tr_is_none(a->residual) ? NULL
-            : (const float *)a->residual.data + b * a->residual.stride[0] + r * a->residual.stride[1] + col * a->residual.stride[2];
-        float *sum = tr_cpu_room(j->s, i_thread);
-        memcpy(sum, j->bias, (size_t)m * sizeof *sum);
-        for (int64_t t = 0; t < kh * kw; t++) {
-            const int64_t sy = r * a->stride + t / kw - a->pad_top, sx = col * a->stride + t % kw - a->pad_left;
-            if (sy < 0 || sx < 0 || sy >= h * a->upsample || sx >= w * a->upsample) continue;
-            const float *x = (const float *)j->x.data + b * j->x.stride[0] + sy / a->upsample * j->x.stride[1] +
-                             sx / a->upsample * j->x.stride[2];
-            for (int64_t c = 0; c < n; c++) {
-                const float *wide = j->wide + (t * n + c) * m, xc = x[c];
-                for (int64_t o = 0; o < m; o++) sum[o] += xc * wide[o];
-            }
-        }
-        for (int64_t o = 0; o < m; o++) y[o] = sum[o] + (residual ? residual[o] : 0);
-    }
-    return TRESS_OK;
+    return c->w.shape[2] == 3 && c->kw == 3 && c->a->stride == 1 && c->n_c >= 16 && c->n_m >= 16 && c->y.shape[2] >= 16;
 }
 
 tress_status tr_cpu_conv2d(tr_stream *s, tr_tensor y, tr_tensor x, tr_tensor w, tr_tensor b, const tr_conv_args *a)
 {
     tress_status st = TRESS_OK;
-    job j = { .s = s, .y = y, .x = x, .w = w, .b = b, .a = a };
-    tr_tensor wide, bias;
-    const int64_t m = w.shape[0];
-    tr_arena_mark mark = tr_scratch_push(s);
-    TR_TRY(tr_scratch(s, &wide, TR_F32, TR_DIMS(w.shape[2], w.shape[3], w.shape[1], m)));
-    TR_TRY(tr_scratch(s, &bias, TR_F32, TR_DIMS(m)));
-    if (tr_device_is_dry(tr_stream_device(s))) goto done;
-    TR_ASSERT((size_t)m * sizeof(float) <= TR_CPU_ROOM && (size_t)(w.shape[2] * w.shape[3]) * sizeof(float) <= TR_CPU_ROOM);
-    j.wide = wide.data;
-    j.bias = bias.data;
-    if (tr_is_none(b)) memset(j.bias, 0, (size_t)m * sizeof(float));
-    else tr_weight_row(j.bias, b, 0, m);
-    TR_TRY(tr_parallel(tr_cpu_threads(s), m, widen, &j));
-    TR_TRY(tr_parallel(tr_cpu_threads(s), y.shape[0] * y.shape[1], output_row, &j));
+    tr_device *d = tr_stream_device(s);
+    tr_conv c = { .s = s, .y = y, .x = x, .w = w, .a = a, .dry = tr_device_is_dry(d), .n_thread = tr_device_threads(d),
+                  .n_c = w.shape[1], .n_m = w.shape[0], .taps = w.shape[2] * w.shape[3], .kw = w.shape[3] };
+    c.g = c.dry ? &tr_gemm_plain : tr_gemm_get(s);
+    c.m_pad = (c.n_m + TR_GEMM_COLS_MAX - 1) / TR_GEMM_COLS_MAX * TR_GEMM_COLS_MAX;
+    tr_tensor packed, bias;
+    const tr_arena_mark mark = tr_scratch_push(s);
+    TR_TRY(tr_scratch(s, &packed, TR_F32, TR_DIMS(c.m_pad, c.n_c, c.taps)));
+    TR_TRY(tr_scratch(s, &bias, TR_F32, TR_DIMS(c.m_pad)));
+    c.packed = packed.data;
+    c.bias = bias.data;
+    if (!c.dry) {
+        memset(c.bias, 0, (size_t)c.m_pad * sizeof(float));
+        if (!tr_is_none(b)) c.g->widen(c.bias, b.data, b.dtype, c.n_m);
+        TR_TRY(tr_parallel(c.n_thread, (c.n_m + c.g->cols - 1) / c.g->cols, pack_panel, &c));
+    }
+    TR_TRY(winograd_pays(&c) ? tr_conv_winograd(&c) : c.n_m <= TR_DOT_ROWS ? tr_conv_narrow(&c) : tr_conv_direct(&c));
 done:
     tr_scratch_pop(s, mark);
     return st;

@@ -56,6 +56,12 @@ typedef struct tr_gemm {
     void (*softmax)(const tr_softmax *s);
     /* o[rows, d] *= f[rows]. */
     void (*scale_rows)(float *o, int64_t ldo, int rows, int64_t d, const float *f);
+    /* The transforms of winograd_inl.h; element i of a 6 x 6 tile lies at i * step.
+     * u[36][n_c, cols] from w[n_c, 9, cols]; v[36][n_c] from 36 pixels of n_c channels;
+     * y[16][n_m] = transform of m[36][n_m, whole vectors] + bias + residual (or NULL), left out where y is NULL. */
+    void (*wino_weights)(float *u, int64_t u_step, const float *w, int64_t n_c);
+    void (*wino_input)(float *v, int64_t v_step, const float *const d[36], int64_t n_c);
+    void (*wino_output)(float *const y[16], const float *const residual[16], const float *m, int64_t m_step, const float *bias, int64_t n_m);
 } tr_gemm;
 
 extern const tr_gemm tr_gemm_plain;

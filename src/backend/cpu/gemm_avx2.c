@@ -32,6 +32,7 @@ static inline __attribute__((always_inline)) vf load_weights(const void *from, c
 }
 
 #include "backend/cpu/gemm_inl.h"
+#include "backend/cpu/winograd_inl.h"
 
 INLINE void tile_n(float *c, int64_t ldc, const float *a, int64_t lda, const float *b, int64_t k, const bool add, const int rows)
 {
@@ -125,7 +126,7 @@ static void pack(float *to, const void *from, tr_dtype t, int64_t pitch, int n_r
 
 const tr_gemm tr_gemm_avx2 = {
     .rows = ROWS, .cols = COLS, .tile = tile, .pack = pack, .widen = widen, .dots = dots, .finish = finish, .softmax = softmax,
-    .scale_rows = scale_rows,
+    .scale_rows = scale_rows, .wino_weights = wino_weights, .wino_input = wino_input, .wino_output = wino_output,
 };
 #else
 typedef int tr_gemm_avx2_is_for_x86_64;

@@ -20,6 +20,7 @@ static inline float load_weights(const void *p, tr_dtype t, int64_t n)
 }
 
 #include "backend/cpu/gemm_inl.h"
+#include "backend/cpu/winograd_inl.h"
 
 INLINE void tile_n(float *restrict c, int64_t ldc, const float *restrict a, int64_t lda, const float *restrict b, int64_t k,
                    bool add, const int rows)
@@ -53,5 +54,5 @@ static void pack(float *to, const void *from, tr_dtype t, int64_t pitch, int n_r
 
 const tr_gemm tr_gemm_plain = {
     .rows = ROWS, .cols = COLS, .tile = tile, .pack = pack, .widen = widen, .dots = dots, .finish = finish, .softmax = softmax,
-    .scale_rows = scale_rows,
+    .scale_rows = scale_rows, .wino_weights = wino_weights, .wino_input = wino_input, .wino_output = wino_output,
 };
