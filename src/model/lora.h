@@ -27,11 +27,13 @@ const char *tr_lora_meta(const tr_lora *l, const char *key);
 /* Written folded, in the wanted layout: every reader of that layout gets the same delta W. */
 TR_CHECKED tress_status tr_lora_save(const tr_lora *l, const char *path, tr_lora_format f);
 
-/* Adapters on a model: stacked by layer with their weights. The model borrows the result until tr_lora_stack_free. */
+/* Adapters on a model: stacked by layer with their weights. The model borrows the result until tr_lora_stack_free, which must
+ * come before the model is closed. One stack of each kind on a model at a time. The adapters may be closed at once. */
 typedef struct tr_lora_stack tr_lora_stack;
-/* Fails: CONTRACT naming a key that matches no layer, SHAPE. */
+/* Fails: CONTRACT naming a key that matches no layer, SHAPE, ARG (a weight that is not finite), OOM; then the model is as it was. */
 TR_CHECKED tress_status tr_lora_stack_new(tr_lora_stack **out, tr_mmdit *m, const tr_lora *const *list, const float *weight, int n);
-/* The same, added into copies of the weights: the model's layers then point at the copies (in the weights' own dtype). */
+/* The same, added into copies of the weights: the model's layers then point at the copies (in the weights' own dtype, rounded
+ * once). Fails also: NONFINITE when a sum is beyond that dtype. */
 TR_CHECKED tress_status tr_lora_stack_merge(tr_lora_stack **out, tr_mmdit *m, const tr_lora *const *list, const float *weight, int n);
 void tr_lora_stack_free(tr_lora_stack *k);      /* takes the adapters off again */
 

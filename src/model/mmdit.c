@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 struct tr_mmdit {
+    tr_device      *device;
     tr_mmdit_config config;
     tr_layer_list   layers;
     tr_patch_embed  patch;
@@ -25,6 +26,7 @@ tress_status tr_mmdit_open(tr_mmdit **out, tr_device *d, tr_weights *w, const tr
     TR_ASSERT(tr_device_is_host(d) || tr_device_is_dry(d));
     TR_TRY(tr_alloc(&p, sizeof *m));
     m = p;
+    m->device = d;
     m->config = *c;
     TR_TRY(tr_layer_list_init(&m->layers, c->n_block * TR_BLOCK_LAYER_MAX + TR_PATCH_LAYER_MAX + TR_TIME_TEXT_LAYER_MAX + 3));
     TR_TRY(tr_patch_embed_open(&m->patch, &m->layers, w, c->channels_in, c->patch, c->pos_max, width, "pos_embed"));
@@ -58,6 +60,7 @@ void tr_mmdit_close(tr_mmdit *m)
 }
 
 const tr_mmdit_config *tr_mmdit_get_config(const tr_mmdit *m) { return &m->config; }
+tr_device       *tr_mmdit_device(const tr_mmdit *m) { return m->device; }
 int              tr_mmdit_layer_count(const tr_mmdit *m) { return m->layers.n; }
 tr_linear_layer *tr_mmdit_layer(tr_mmdit *m, int i)
 {

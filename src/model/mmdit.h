@@ -27,6 +27,7 @@ TR_CHECKED tress_status tr_mmdit_config_read(tr_mmdit_config *out, tr_weights *w
 TR_CHECKED tress_status tr_mmdit_open(tr_mmdit **out, tr_device *d, tr_weights *w, const tr_mmdit_config *c);
 void tr_mmdit_close(tr_mmdit *m);
 const tr_mmdit_config *tr_mmdit_get_config(const tr_mmdit *m);
+tr_device       *tr_mmdit_device(const tr_mmdit *m);
 int              tr_mmdit_layer_count(const tr_mmdit *m);       /* every linear layer, for adapters */
 tr_linear_layer *tr_mmdit_layer(tr_mmdit *m, int i);
 
