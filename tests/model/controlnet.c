@@ -96,7 +96,8 @@ static void test_config_from_shapes(void **state)
         fixture_open(&f, name[i], 1);
         snprintf(path, sizeof path, "%s/config.json", f.golden.folder);
         assert_int_equal(remove(path), 0);
-        OK(tr_weights_open(&w, f.golden.folder, TR_MODULE_CONTROLNET, NULL));
+        snprintf(path, sizeof path, "%s/diffusion_pytorch_model.safetensors", f.golden.folder);
+        OK(tr_weights_open(&w, path, TR_MODULE_CONTROLNET, NULL));
         OK(tr_controlnet_config_read(&c, w));
         if (i == 2) c.zero_pooled = false;                    /* no shape tells it: nets with their own embedding were trained on zeros */
         assert_memory_equal(&c, &f.config, sizeof c);

@@ -133,7 +133,7 @@ static void test_float64(void **state)
     }
     const double ours = sqrt(diff / ref), torch = json_real_value(json_object_get(f.golden.note, "error_torch_f32"));
     print_message("error against float64: %.3g, torch fp32 %.3g, ratio %.2f\n", ours, torch, ours / torch);
-    if (!(ours <= 2 * torch)) fail_msg("error against float64 %.3g, torch fp32 %.3g", ours, torch);
+    if (!(ours <= 1.5 * torch)) fail_msg("error against float64 %.3g, torch fp32 %.3g", ours, torch);
     fixture_close(&f);
 }
 
@@ -347,7 +347,8 @@ static void test_config_from_shapes(void **state)
         fixture_open(&f, name[i], TR_F32, 1);
         snprintf(path, sizeof path, "%s/config.json", f.golden.folder);
         assert_int_equal(remove(path), 0);
-        OK(tr_weights_open(&w, f.golden.folder, TR_MODULE_TRANSFORMER, NULL));
+        snprintf(path, sizeof path, "%s/diffusion_pytorch_model.safetensors", f.golden.folder);
+        OK(tr_weights_open(&w, path, TR_MODULE_TRANSFORMER, NULL));
         assert_null(tr_weights_config(w));
         OK(tr_mmdit_config_read(&c, w));
         c.sample_size = f.config.sample_size;                 /* no shape tells it */
