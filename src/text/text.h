@@ -17,16 +17,22 @@ typedef struct tr_bpe tr_bpe;
  * tokenizer.json. Fails: IO, FORMAT, OOM. */
 TR_CHECKED tress_status tr_bpe_open(tr_bpe **out, const char *dir);
 void tr_bpe_close(tr_bpe *t);
-/* ids[n]: start, at most n - 2 ids, end, pad. text: n_text bytes of any content; bytes that are not UTF-8 become U+FFFD. */
+/* ids[n]: start, at most n - 2 ids, end, pad. text: n_text bytes of any content; bytes that are not UTF-8 become U+FFFD.
+ * Fails: ARG (a text above 64 KiB), OOM. */
 TR_CHECKED tress_status tr_bpe_encode(const tr_bpe *t, const char *text, size_t n_text, int32_t *ids, int n, tr_cut *cut);
 int tr_bpe_size(const tr_bpe *t);               /* ids are below this */
 int tr_bpe_end_id(const tr_bpe *t);             /* <|endoftext|> */
 
 typedef struct tr_unigram tr_unigram;
-/* dir holds tokenizer.json, or spiece.model when that is all there is. */
+/* dir holds tokenizer.json, or spiece.model when that is all there is. The pieces and their character map come from the
+ * file; what is done between the two is that of transformers' T5 class, whatever the file says: so does transformers 5. */
 TR_CHECKED tress_status tr_unigram_open(tr_unigram **out, const char *dir);
+/* TR_UNIGRAM_FILE: normaliser and pre-tokeniser as tokenizer.json has them, like transformers 4. They differ where a token
+ * is written out inside the text, and round unusual blanks. */
+typedef enum tr_unigram_rule { TR_UNIGRAM_CLASS, TR_UNIGRAM_FILE } tr_unigram_rule;
+TR_CHECKED tress_status tr_unigram_open_as(tr_unigram **out, const char *dir, tr_unigram_rule rule);
 void tr_unigram_close(tr_unigram *t);
-/* ids[n]: at most n - 1 ids, </s>, pad. */
+/* ids[n]: at most n - 1 ids, </s>, pad. Fails: ARG (a text above 64 KiB), OOM. */
 TR_CHECKED tress_status tr_unigram_encode(const tr_unigram *t, const char *text, size_t n_text, int32_t *ids, int n, tr_cut *cut);
 int tr_unigram_size(const tr_unigram *t);
 
