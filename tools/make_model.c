@@ -39,6 +39,8 @@ static const preset presets[] = {
     { "instantx-tiny", "SD3-Medium with a ControlNet of joint blocks", 4, 2, 32, 0, 24, 16, false, 2, true, TINY_REST },
     { "mini", "the size that ships: 8 blocks, width 256, 256x256 pixels", 8, 4, 64, 0, 64, 32, true, 4, false, 384, { 32, 64, 128, 128 }, 16,
       { { 128, 4, 2, 512, "quick_gelu" }, { 192, 4, 3, 768, "gelu" } }, 512, 64, 6, 4, 0, 0 },
+    { "wide", "two blocks of SD3.5-Large's width, for timing one", 2, 38, 64, 0, 192, 128, true, 1, false, 4096,
+      { 32, 64, 128, 128 }, 16, { { 128, 4, 2, 512, "quick_gelu" }, { 192, 4, 3, 768, "gelu" } }, 512, 64, 6, 1, 0, 0 },
     { "sd35-large", "the exact shapes of SD3.5-Large and its 8B ControlNet: 16 + 4 GB in 16 bits, text encoders 11 GB", 38, 38, 64, 0, 192, 128, true, 19, false, 4096,
       { 128, 256, 512, 512 }, 32, { { 768, 12, 12, 3072, "quick_gelu" }, { 1280, 32, 20, 5120, "gelu" } }, 10240, 64, 64, 24, 49408, 32128 },
 };
