@@ -268,6 +268,26 @@ typedef struct tress_lora_convert_args {
 /* Written in F32 with its scale folded in, so that every reader of that layout applies the same change of the weights. */
 TRESS_API TRESS_CHECKED tress_status tress_lora_convert(tress *t, const tress_lora_convert_args *args);
 
+/* ---- weights from the Hugging Face hub ---------------------------------------------------------------------- */
+typedef struct tress_pull_args {
+    const char *repo;             /* "stabilityai/stable-diffusion-3.5-large" */
+    const char *revision;         /* branch, tag or commit; NULL: "main" */
+    const char *to;               /* folder, made if it is not there; NULL: the last part of repo */
+    const char *const *include;   /* [n_include] patterns; * spans folders. n_include = 0: what tress reads, no duplicates */
+    int n_include;
+    const char *const *exclude;   /* [n_exclude] patterns */
+    int n_exclude;
+    const char *variant;          /* "fp16": weights of this variant where there are some; NULL: those without */
+    const char *endpoint;         /* NULL: HF_ENDPOINT, else https://huggingface.co */
+    const char *token;            /* NULL: HF_TOKEN, HF_TOKEN_PATH or HF_HOME/token as the hub's client finds it; "": none */
+    bool dry_run;                 /* look, but fetch nothing */
+} tress_pull_args;
+/* Fetch the files that are not there yet. Each is written to NAME.part, goes on from there after an interruption, is checked against
+ * the hub's SHA-256 and gets its name when it is whole. The token goes to the endpoint's host alone. *report is new
+ * (tress_text_free): a line for each file with its size and what became of it. report may be NULL.
+ * Fails: ARG, FORMAT (a wrong hash or listing: the part is removed), IO (network, access, disk), OOM, SAVED (cancelled). */
+TRESS_API TRESS_CHECKED tress_status tress_pull(tress *t, const tress_pull_args *args, char **report);
+
 #ifdef __cplusplus
 }
 #endif
