@@ -22,9 +22,27 @@ static bool winograd_pays(const tr_conv *c)
     return c->w.shape[2] == 3 && c->kw == 3 && c->a->stride == 1 && c->n_c >= 16 && c->n_m >= 16 && c->y.shape[2] >= 16;
 }
 
+/* 1x1: a linear layer on the pixels. */
+static bool is_linear(tr_tensor y, tr_tensor x, tr_tensor w, const tr_conv_args *a)
+{
+    return w.shape[2] * w.shape[3] == 1 && a->stride == 1 && a->upsample == 1 && a->pad_top + a->pad_left + a->pad_bottom + a->pad_right == 0 &&
+           tr_is_contiguous(y) && tr_is_contiguous(x) && (tr_is_none(a->residual) || tr_is_contiguous(a->residual));
+}
+
+static tress_status linear(tr_stream *s, tr_tensor y, tr_tensor x, tr_tensor w, tr_tensor b, const tr_conv_args *a)
+{
+    const int64_t n = y.shape[0] * y.shape[1] * y.shape[2];
+    const tr_dims d = TR_DIMS(n, y.shape[3]);
+    const tr_epilogue e = { .residual = tr_is_none(a->residual) ? tr_none() : tr_reshape(a->residual, d) };
+    if (tr_device_is_dry(tr_stream_device(s))) return TRESS_OK;
+    return tr_cpu_linear(s, tr_reshape(y, d), tr_reshape(x, TR_DIMS(n, x.shape[3])), tr_reshape(w, TR_DIMS(w.shape[0], w.shape[1])), b,
+                         tr_none(), tr_none(), &e);
+}
+
 tress_status tr_cpu_conv2d(tr_stream *s, tr_tensor y, tr_tensor x, tr_tensor w, tr_tensor b, const tr_conv_args *a)
 {
     tress_status st = TRESS_OK;
+    if (is_linear(y, x, w, a)) return linear(s, y, x, w, b, a);
     tr_device *d = tr_stream_device(s);
     tr_conv c = { .s = s, .y = y, .x = x, .w = w, .a = a, .dry = tr_device_is_dry(d), .n_thread = tr_device_threads(d),
                   .n_c = w.shape[1], .n_m = w.shape[0], .taps = w.shape[2] * w.shape[3], .kw = w.shape[3] };
@@ -41,7 +59,7 @@ tress_status tr_cpu_conv2d(tr_stream *s, tr_tensor y, tr_tensor x, tr_tensor w, 
         if (!tr_is_none(b)) c.g->widen(c.bias, b.data, b.dtype, c.n_m);
         TR_TRY(tr_parallel(c.n_thread, (c.n_m + c.g->cols - 1) / c.g->cols, pack_panel, &c));
     }
-    TR_TRY(winograd_pays(&c) ? tr_conv_winograd(&c) : c.n_m <= TR_DOT_ROWS ? tr_conv_narrow(&c) : tr_conv_direct(&c));
+    TR_TRY(winograd_pays(&c) ? tr_conv_winograd(&c) : tr_conv_is_narrow(&c) ? tr_conv_narrow(&c) : tr_conv_direct(&c));
 done:
     tr_scratch_pop(s, mark);
     return st;

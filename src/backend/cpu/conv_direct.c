@@ -22,38 +22,46 @@ typedef struct room {
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
-static void place(const tr_conv *c, int64_t pixel, int64_t *b, int64_t *row, int64_t *col)
+/* A pixel of y. */
+typedef struct spot { int64_t b, row, col; } spot;
+
+static spot place(const tr_conv *c, int64_t pixel)
 {
-    *col = pixel % c->y.shape[2];
-    *row = pixel / c->y.shape[2] % c->y.shape[1];
-    *b = pixel / c->y.shape[2] / c->y.shape[1];
+    const int64_t line = pixel / c->y.shape[2];
+    return (spot){ line / c->y.shape[1], line % c->y.shape[1], pixel % c->y.shape[2] };
 }
 
-/* to[nk]: what pixel of the result sees, k0 .. + nk of [taps, c]. */
-static void gather(const tr_conv *c, float *to, int64_t pixel, int64_t k0, int64_t nk)
+static void step(const tr_conv *c, spot *p)
 {
-    int64_t b, row, col, n;
-    place(c, pixel, &b, &row, &col);
-    row = row * c->a->stride - c->a->pad_top;
-    col = col * c->a->stride - c->a->pad_left;
-    for (int64_t k = k0; k < k0 + nk; k += n, to += n) {
-        const int64_t tap = k / c->n_c, ch = k % c->n_c;
-        const float *from = tr_conv_pixel(c, b, row + tap / c->kw, col + tap % c->kw);
-        n = least(c->n_c - ch, k0 + nk - k);
-        if (from) memcpy(to, from + ch, (size_t)n * sizeof *to);
+    if (++p->col < c->y.shape[2]) return;
+    p->col = 0;
+    if (++p->row < c->y.shape[1]) return;
+    p->row = 0;
+    p->b++;
+}
+
+/* to[nk]: what a pixel of y sees, k0 .. + nk of [taps, c]. Taps side by side are one piece where the picture has them so. */
+static void gather(const tr_conv *c, float *to, spot p, int64_t k0, int64_t nk)
+{
+    const int64_t row = p.row * c->a->stride - c->a->pad_top, col = p.col * c->a->stride - c->a->pad_left;
+    const bool joined = c->a->upsample == 1 && c->x.stride[2] == c->n_c && col >= 0 && col + c->kw <= c->x.shape[2];
+    const int64_t piece = joined ? c->kw * c->n_c : c->n_c;
+    int64_t n, tap = k0 / piece, at = k0 - tap * piece;
+    for (int64_t k = 0; k < nk; k += n, to += n, at = 0, tap++) {
+        const float *from = joined ? tr_conv_pixel(c, p.b, row + tap, col) : tr_conv_pixel(c, p.b, row + tap / c->kw, col + tap % c->kw);
+        n = least(piece - at, nk - k);
+        if (from) memcpy(to, from + at, (size_t)n * sizeof *to);
         else memset(to, 0, (size_t)n * sizeof *to);
     }
 }
 
-static void finish(const tr_conv *c, const float *sum, int64_t pixel, int64_t m0, int64_t n_m)
+static void finish(const tr_conv *c, const float *sum, spot p, int64_t m0, int64_t n_m)
 {
-    int64_t b, row, col;
-    place(c, pixel, &b, &row, &col);
     tr_finish f = { .bias = c->bias + m0, .scale = 1 };
     if (!tr_is_none(c->a->residual))
-        f.residual = (const float *)c->a->residual.data + b * c->a->residual.stride[0] + row * c->a->residual.stride[1] +
-                     col * c->a->residual.stride[2] + m0;
-    c->g->finish((float *)c->y.data + b * c->y.stride[0] + row * c->y.stride[1] + col * c->y.stride[2] + m0, sum, n_m, &f);
+        f.residual = (const float *)c->a->residual.data + p.b * c->a->residual.stride[0] + p.row * c->a->residual.stride[1] +
+                     p.col * c->a->residual.stride[2] + m0;
+    c->g->finish((float *)c->y.data + p.b * c->y.stride[0] + p.row * c->y.stride[1] + p.col * c->y.stride[2] + m0, sum, n_m, &f);
 }
 
 /* [n_c, taps, cols] to [taps, n_c, cols] for a panel. */
@@ -80,14 +88,15 @@ static tress_status block(void *self, int64_t item, int i_thread)
     const int64_t m0 = item % j->n_part * BLOCK_COLS, n_m = least(c->n_m - m0, BLOCK_COLS);
     for (int64_t k0 = 0; k0 < k_all; k0 += TR_GEMM_DEPTH) {
         const int64_t nk = least(k_all - k0, TR_GEMM_DEPTH);
+        spot in = place(c, p0), out = in;
         for (int64_t p = 0; p < n; p += g->rows) {
             const int n_row = (int)least(n - p, g->rows);
-            for (int l = 0; l < n_row; l++) gather(c, r->strip + l * TR_GEMM_PITCH, p0 + p + l, k0, nk);
+            for (int l = 0; l < n_row; l++, step(c, &in)) gather(c, r->strip + l * TR_GEMM_PITCH, in, k0, nk);
             for (int64_t m = 0; m < n_m; m += g->cols)
                 g->tile(r->sum + p * BLOCK_COLS + m, BLOCK_COLS, r->strip, TR_GEMM_PITCH, j->w + ((m0 + m) * k_all + k0 * g->cols), nk,
                         n_row, k0 > 0);
             if (k0 + nk == k_all)
-                for (int l = 0; l < n_row; l++) finish(c, r->sum + (p + l) * BLOCK_COLS, p0 + p + l, m0, n_m);
+                for (int l = 0; l < n_row; l++, step(c, &out)) finish(c, r->sum + (p + l) * BLOCK_COLS, out, m0, n_m);
         }
     }
     return TRESS_OK;
@@ -104,39 +113,6 @@ tress_status tr_conv_direct(const tr_conv *c)
     j.rows = BLOCK_ROWS / c->g->rows * c->g->rows;
     TR_TRY(tr_parallel(c->n_thread, parts(c->n_m, c->g->cols), order_panel, &j));
     TR_TRY(tr_parallel(c->n_thread, parts(j.n_pixel, j.rows) * j.n_part, block, &j));
-done:
-    return st;
-}
-
-/* ---- up to TR_DOT_ROWS results a pixel, as at the end of a decoder: dot products over the channels --------- */
-static tress_status narrow_row(void *self, int64_t item, int i_thread)
-{
-    const job *j = self;
-    const tr_conv *c = j->c;
-    const int64_t k_all = c->n_c * c->taps, n_col = c->y.shape[2];
-    float *strip = tr_cpu_room(c->s, i_thread), sum[TR_DOT_ROWS][TR_DOT_ROWS];
-    for (int64_t col = 0; col < n_col; col += TR_DOT_ROWS) {
-        const int n = (int)least(n_col - col, TR_DOT_ROWS);
-        for (int l = 0; l < n; l++) gather(c, strip + l * k_all, item * n_col + col + l, 0, k_all);
-        c->g->dots(sum, strip, k_all, n, j->w, TR_F32, k_all * (int64_t)sizeof(float), (int)c->n_m, k_all);
-        for (int l = 0; l < n; l++) finish(c, sum[l], item * n_col + col + l, 0, c->n_m);
-    }
-    return TRESS_OK;
-}
-
-tress_status tr_conv_narrow(const tr_conv *c)
-{
-    tress_status st = TRESS_OK;
-    job j = { .c = c };
-    tr_tensor w;
-    TR_TRY(tr_scratch(c->s, &w, TR_F32, TR_DIMS(c->n_m, c->taps, c->n_c)));
-    if (c->dry) goto done;
-    TR_ASSERT((size_t)(c->n_c * c->taps) * TR_DOT_ROWS * sizeof(float) <= TR_CPU_ROOM);
-    j.w = w.data;
-    for (int64_t m = 0; m < c->n_m; m++)
-        for (int64_t t = 0; t < c->taps; t++)
-            for (int64_t ch = 0; ch < c->n_c; ch++) j.w[(m * c->taps + t) * c->n_c + ch] = c->packed[(ch * c->taps + t) * c->g->cols + m];
-    TR_TRY(tr_parallel(c->n_thread, c->y.shape[0] * c->y.shape[1], narrow_row, &j));
 done:
     return st;
 }

@@ -26,6 +26,8 @@ static inline const float *tr_conv_pixel(const tr_conv *c, int64_t b, int64_t ro
 
 /* Each after c->packed and c->bias are there; when dry they only take their scratch. */
 TR_CHECKED tress_status tr_conv_direct(const tr_conv *c);
+#define TR_NARROW_TAPS 49
+bool tr_conv_is_narrow(const tr_conv *c);
 TR_CHECKED tress_status tr_conv_narrow(const tr_conv *c);
 TR_CHECKED tress_status tr_conv_winograd(const tr_conv *c);
 

@@ -8,6 +8,7 @@
 #define FEW        20                           /* rows up to which dot products beat packing, which costs as much as 16 rows */
 #define BLOCK_COLS 128
 #define BLOCK_ROWS 448                          /* 32 strips of 14; sums of a block: 224 KiB */
+#define COPY_STRIDE 512                         /* rows so many floats apart, or a multiple, share two cache sets: they are copied out */
 #define FEW_COLS   32                           /* weights per item of the few-rows path */
 
 typedef struct job {
@@ -64,6 +65,7 @@ static void product(const job *a, room *r, tr_tensor x, tr_tensor w, bool first,
 {
     const tr_gemm *g = a->g;
     const int64_t k = x.shape[1];
+    const bool copy = x.stride[0] % COPY_STRIDE == 0;
     for (int64_t k0 = 0; k0 < k; k0 += TR_GEMM_DEPTH) {
         const int64_t nk = least(k - k0, TR_GEMM_DEPTH);
         const bool add = !first || k0 > 0, done = last && k0 + nk == k;
@@ -71,8 +73,14 @@ static void product(const job *a, room *r, tr_tensor x, tr_tensor w, bool first,
         for (int64_t i = 0; i < ni; i += g->rows) {
             const int n_row = (int)least(ni - i, g->rows);
             float *sum = r->sum + i * BLOCK_COLS;
-            for (int l = 0; l < n_row; l++) memcpy(r->strip + l * TR_GEMM_PITCH, row_of(x, i0 + i + l, k0), (size_t)nk * sizeof(float));
-            for (int64_t j = 0; j < nj; j += g->cols) g->tile(sum + j, BLOCK_COLS, r->strip, TR_GEMM_PITCH, r->panel + j * nk, nk, n_row, add);
+            const float *strip = row_of(x, i0 + i, k0);
+            if (copy) {
+                for (int l = 0; l < n_row; l++)
+                    memcpy(r->strip + l * TR_GEMM_PITCH, strip + l * x.stride[0], (size_t)nk * sizeof(float));
+                strip = r->strip;
+            }
+            for (int64_t j = 0; j < nj; j += g->cols)
+                g->tile(sum + j, BLOCK_COLS, strip, copy ? TR_GEMM_PITCH : x.stride[0], r->panel + j * nk, nk, n_row, add);
             if (done) finish_rows(a, sum, BLOCK_COLS, bias, i0 + i, n_row, j0, nj);
         }
     }
