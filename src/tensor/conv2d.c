@@ -7,7 +7,8 @@ tress_status tr_conv2d(tr_stream *s, tr_tensor y, tr_tensor x, tr_tensor w, tr_t
     const int64_t m = y.shape[3], c = x.shape[3], kh = w.shape[2], kw = w.shape[3];
     TR_ASSERT(tr_is_weight(w, TR_DIMS(m, c, kh, kw)) && (tr_is_none(b) || tr_is_weight(b, TR_DIMS(m))));
     TR_ASSERT((a->stride == 1 || a->stride == 2) && (a->upsample == 1 || a->upsample == 2));
-    TR_ASSERT(a->pad_top >= 0 && a->pad_left >= 0 && a->pad_bottom >= 0 && a->pad_right >= 0);
+    const int least = 1 - a->upsample;
+    TR_ASSERT(a->pad_top >= least && a->pad_left >= least && a->pad_bottom >= least && a->pad_right >= least);
     const int64_t h = x.shape[1] * a->upsample + a->pad_top + a->pad_bottom, width = x.shape[2] * a->upsample + a->pad_left + a->pad_right;
     TR_ASSERT(kh >= 1 && kw >= 1 && h >= kh && width >= kw && y.data != x.data);
     TR_ASSERT(tr_has_dims(y, TR_DIMS(x.shape[0], (h - kh) / a->stride + 1, (width - kw) / a->stride + 1, m)));

@@ -1,0 +1,138 @@
+#include "check.h"
+
+#include <math.h>
+
+/* What a case adds to the plain layer. */
+typedef struct kind {
+    tr_act act;
+    float  scale;
+    bool   bias, low, mul, residual, in_place, strided;
+    int    n_gate;                              /* 0: none; else that many if they divide n, else one */
+} kind;
+
+static double act_of(double h, tr_act act)
+{
+    switch (act) {
+    case TR_ACT_SILU:       return h / (1 + exp(-h));
+    case TR_ACT_GELU_TANH:  return h / (1 + exp(-2 * 0.79788456080286535588 * (h + 0.044715 * h * h * h)));
+    case TR_ACT_GELU_ERF:   return 0.5 * h * erfc(-h * 0.70710678118654752440);
+    case TR_ACT_GELU_QUICK: return h / (1 + exp(-1.702 * h));
+    default:                return h;
+    }
+}
+
+/* want += x w^T, mag with |terms|. */
+static void ref_product(double *want, double *mag, const double *x, const double *w, int64_t n, int64_t k, int64_t m)
+{
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < m; j++)
+            for (int64_t c = 0; c < k; c++) {
+                const double v = x[i * k + c] * w[j * k + c];
+                want[i * m + j] += v;
+                mag[i * m + j] += fabs(v);
+            }
+}
+
+/* [n, d], or the inside of something wider. */
+static tr_tensor rows(tr_tensor wide, int64_t d) { return tr_slice(wide, 1, wide.shape[1] - d, d); }
+
+static void one(check *c, check_fill f, tr_dtype t, int64_t n, int64_t k, int64_t m, kind o)
+{
+    const int64_t pad = o.strided ? 3 : 0, r = 5;
+    tr_tensor x = rows(check_input(c, f, TR_DIMS(n, k + pad)), k), w = check_weight(c, FILL_NORMAL, t, TR_DIMS(m, k));
+    tr_tensor b = o.bias ? check_weight(c, FILL_NORMAL, t, TR_DIMS(m)) : tr_none();
+    tr_tensor low = o.low ? rows(check_input(c, f, TR_DIMS(n, r + pad)), r) : tr_none();
+    tr_tensor up = o.low ? check_weight(c, FILL_NORMAL, TR_F32, TR_DIMS(m, r)) : tr_none();
+    tr_epilogue e = { .act = o.act, .scale = o.scale };
+    if (o.mul) e.mul = rows(check_input(c, FILL_NORMAL, TR_DIMS(n, m + pad)), m);
+    const int64_t g = o.n_gate && n % o.n_gate == 0 ? o.n_gate : 1;
+    if (o.n_gate) e.gate = rows(check_input(c, FILL_NORMAL, TR_DIMS(g, m + 2 * pad)), m);
+    if (o.residual) e.residual = rows(check_input(c, f, TR_DIMS(n, m + pad)), m);
+    tr_tensor y = o.residual && o.in_place ? e.residual : rows(check_output(c, TR_DIMS(n, m + pad)), m);
+
+    double *want = check_room(c, n * m), *mag = check_room(c, n * m);
+    ref_product(want, mag, check_f64(c, x), check_f64(c, w), n, k, m);
+    if (o.low) ref_product(want, mag, check_f64(c, low), check_f64(c, up), n, r, m);
+    const double *vb = o.bias ? check_f64(c, b) : NULL, *vm = o.mul ? check_f64(c, e.mul) : NULL;
+    const double *vg = o.n_gate ? check_f64(c, e.gate) : NULL, *vr = o.residual ? check_f64(c, e.residual) : NULL;
+    const double scale = o.scale == 0 ? 1 : (double)o.scale;
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < m; j++) {
+            double h = want[i * m + j], a = mag[i * m + j];
+            if (vb) h += vb[j], a += fabs(vb[j]);
+            h = act_of(scale * h, o.act);
+            a *= fabs(scale) * (o.act == TR_ACT_NONE ? 1 : 1.13);            /* the steepest slope of any of them */
+            if (vm) h *= vm[i * m + j], a *= fabs(vm[i * m + j]);
+            if (vg) h *= vg[i / (n / g) * m + j], a *= fabs(vg[i / (n / g) * m + j]);
+            if (vr) h += vr[i * m + j], a += fabs(vr[i * m + j]);
+            want[i * m + j] = h;
+            mag[i * m + j] = a;
+        }
+    if (o.residual && o.in_place) check_mutable(c, y);
+    check_ok(c, tr_linear(check_stream(c), y, x, w, b, low, up, &e));
+    /* sums of k terms in float: sqrt(k) u mag at worst, and rarely      Higham and Mary 2019, thm 2.4 */
+    check_near(c, y, want, mag, 8 + sqrt((double)k));
+    check_release(c);
+}
+
+/* Every bit pattern of a weight type, or every step-th, comes through both paths as the number it stands for. */
+static void every_value(check *c, tr_dtype t, int64_t n, int step)
+{
+    static uint16_t bits[65536];
+    static uint8_t bytes[65536];
+    const int64_t m = t == TR_F8_E4M3 ? 256 : 65536 / step;
+    for (int64_t i = 0; i < m; i++) bits[i] = (uint16_t)(i * step), bytes[i] = (uint8_t)i;
+    tr_tensor w = check_values(c, t, TR_DIMS(m, 1), t == TR_F8_E4M3 ? (void *)bytes : bits);
+    float ones[32];
+    for (int i = 0; i < 32; i++) ones[i] = 1;
+    tr_tensor x = check_values(c, TR_F32, TR_DIMS(n, 1), ones), y = check_output(c, TR_DIMS(n, m));
+    double *want = check_room(c, n * m);
+    const double *v = check_f64(c, w);
+    for (int64_t i = 0; i < n * m; i++) want[i] = v[i % m] + 0;              /* the sum begins with +0 */
+    check_ok(c, tr_linear(check_stream(c), y, x, w, tr_none(), tr_none(), tr_none(), NULL));
+    check_equal(c, y, want);
+    check_release(c);
+}
+
+CHECK_OP(linear)
+{
+    static const int64_t sizes[][3] = { { 1, 1, 1 }, { 2, 65, 33 }, { 5, 256, 130 }, { 20, 31, 8 }, { 21, 300, 31 }, { 77, 133, 67 }, { 130, 513, 40 },
+                                        { 461, 20, 136 } };                  /* n, k, m */
+    static const kind kinds[] = {
+        { .bias = true },
+        { .act = TR_ACT_SILU, .bias = true, .strided = true },
+        { .act = TR_ACT_GELU_TANH, .bias = true, .low = true },
+        { .act = TR_ACT_GELU_ERF, .scale = 0.25f },
+        { .act = TR_ACT_GELU_QUICK, .bias = true, .mul = true },
+        { .bias = true, .residual = true, .in_place = true, .n_gate = 7 },
+        { .scale = -2, .low = true, .n_gate = 1, .strided = true },
+        { .act = TR_ACT_SILU, .scale = 3, .bias = true, .low = true, .mul = true, .n_gate = 5, .residual = true, .strided = true },
+    };
+    static const tr_dtype types[] = { TR_F32, TR_F16, TR_BF16, TR_F8_E4M3 };
+    for (int i = 0; i < 8; i++)
+        for (int k = 0; k < 8; k++) {
+            const check_fill f = (check_fill)((i + k) % FILL_N);
+            one(c, i < 5 ? f : k % 2 ? FILL_NORMAL : f, types[(i + k / 2) % 4], sizes[i][0], sizes[i][1], sizes[i][2], kinds[k]);
+        }
+    for (int i = 0; i < 4; i++)
+        for (check_fill f = 0; f < FILL_N; f++) one(c, f, types[i], 33, 100, 45, kinds[0]);
+    for (int i = 1; i < 4; i++) {
+        every_value(c, types[i], 2, 1);
+        every_value(c, types[i], 22, 13);
+    }
+}
+
+BENCH_OP(linear)
+{
+    static const int64_t sizes[][3] = { { 512, 256, 256 }, { 1178, 256, 256 }, { 1178, 256, 1024 }, { 1178, 1024, 256 }, { 1024, 2432, 2432 },
+                                        { 1024, 2432, 9728 }, { 1024, 9728, 2432 }, { 2, 2432, 14592 } };
+    for (int t = 0; t < 2; t++)
+        for (int i = 0; i < 8; i++) {
+            const int64_t n = sizes[i][0], k = sizes[i][1], m = sizes[i][2];
+            for (bench_begin(c, "%s %d x %d -> %d", t ? "BF16" : "F32", (int)n, (int)k, (int)m); bench_more(c);) {
+                tr_tensor x = bench_tensor(c, TR_F32, TR_DIMS(n, k)), w = bench_tensor(c, t ? TR_BF16 : TR_F32, TR_DIMS(m, k));
+                tr_tensor b = bench_tensor(c, t ? TR_BF16 : TR_F32, TR_DIMS(m)), y = bench_tensor(c, TR_F32, TR_DIMS(n, m));
+                BENCH_TIME(c, tr_linear(check_stream(c), y, x, w, b, tr_none(), tr_none(), NULL));
+            }
+        }
+}
