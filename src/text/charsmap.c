@@ -83,7 +83,7 @@ tress_status tr_normal_add(tr_normal *t, const char *s, size_t n, uint32_t from)
         TR_TRY(tr_realloc((void **)&t->from, t->n_room * sizeof *t->from, n_room * sizeof *t->from));
         t->n_room = n_room;
     }
-    memcpy(t->s + t->n, s, n);
+    if (n) memcpy(t->s + t->n, s, n);
     for (size_t i = 0; i < n; i++) t->from[t->n + i] = from;
     t->n += n;
 done:
@@ -92,7 +92,7 @@ done:
 
 static tress_status add_mapped(const tr_charsmap *m, tr_normal *to, int32_t where, const char *s, size_t n, size_t at)
 {
-    if (where < 0) return tr_normal_add(to, s, n, (uint32_t)at);
+    if (where < 0 || m->n_unit == 0) return tr_normal_add(to, s, n, (uint32_t)at);         /* a file may have no map */
     return tr_normal_add(to, m->text + where, strlen(m->text + where), (uint32_t)at);
 }
 
