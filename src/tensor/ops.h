@@ -46,10 +46,9 @@ typedef struct tr_attention_args {
     tr_attention_segment segment[TR_SEGMENT_MAX];
 } tr_attention_args;
 
-/* An output element's bytes depend on its column, the width, the weights and the values under them, not on how many rows or images
- * the tensors have or on its row: exact low-memory bands of the VAE rely on it. */
+#define TR_CONV_ROWS 4
 /* The bytes of a result depend on where it lies in tiles of 4 x 4: rows asked for in bands come out as in one call if the
- * bands begin and end at multiples of 4 rows of y, the last one where it likes. */
+ * bands begin and end at multiples of TR_CONV_ROWS rows of y, the last one where it likes. The VAE's exact bands rely on it. */
 typedef struct tr_conv_args {
     int stride;                                 /* 1 or 2 */
     int pad_top, pad_left, pad_bottom, pad_right;        /* zeros; with upsample 2, -1 leaves one enlarged row or column out */

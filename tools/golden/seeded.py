@@ -89,6 +89,7 @@ def save(room, case, tensors, seed, tool, config=None, weights=None, more=None):
     path = os.path.join(folder, case + ".safetensors")
     tensors = {k: torch.as_tensor(v).detach().contiguous().clone() for k, v in tensors.items()}
     save_file(tensors, path)
+    os.chmod(path, 0o644)
     with open(path, "rb") as f:
         digest = hashlib.sha256(f.read()).hexdigest()
     note = {
