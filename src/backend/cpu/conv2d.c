@@ -22,10 +22,12 @@ static bool winograd_pays(const tr_conv *c)
     return c->w.shape[2] == 3 && c->kw == 3 && c->a->stride == 1 && c->n_c >= 16 && c->n_m >= 16 && c->y.shape[2] >= 16;
 }
 
-/* 1x1: a linear layer on the pixels. */
+/* 1x1: a linear layer on the pixels. Not for narrow pictures: a linear layer of few rows adds in another order, and a band of a
+ * picture must come out as the whole does. */
+#define LINEAR_WIDTH_MIN 32
 static bool is_linear(tr_tensor y, tr_tensor x, tr_tensor w, const tr_conv_args *a)
 {
-    return w.shape[2] * w.shape[3] == 1 && a->stride == 1 && a->upsample == 1 && a->pad_top + a->pad_left + a->pad_bottom + a->pad_right == 0 &&
+    return w.shape[2] * w.shape[3] == 1 && y.shape[2] >= LINEAR_WIDTH_MIN && a->stride == 1 && a->upsample == 1 && a->pad_top + a->pad_left + a->pad_bottom + a->pad_right == 0 &&
            tr_is_contiguous(y) && tr_is_contiguous(x) && (tr_is_none(a->residual) || tr_is_contiguous(a->residual));
 }
 
