@@ -51,6 +51,7 @@ __attribute__((target("avx512f"))) static double spin_avx512(void)
     __m512 a[12], m = _mm512_set1_ps(0.999f), p = _mm512_set1_ps(0.001f);
     for (int i = 0; i < 12; i++) a[i] = _mm512_set1_ps((float)i);
     for (int k = 0; k < LOOP; k++)
+#pragma GCC unroll 12
         for (int i = 0; i < 12; i++) a[i] = _mm512_fmadd_ps(a[i], m, p);
     for (int i = 1; i < 12; i++) a[0] = _mm512_add_ps(a[0], a[i]);
     return _mm512_reduce_add_ps(a[0]);
@@ -60,6 +61,7 @@ __attribute__((target("avx2,fma"))) static double spin_avx2(void)
     __m256 a[12], m = _mm256_set1_ps(0.999f), p = _mm256_set1_ps(0.001f);
     for (int i = 0; i < 12; i++) a[i] = _mm256_set1_ps((float)i);
     for (int k = 0; k < LOOP; k++)
+#pragma GCC unroll 12
         for (int i = 0; i < 12; i++) a[i] = _mm256_fmadd_ps(a[i], m, p);
     for (int i = 1; i < 12; i++) a[0] = _mm256_add_ps(a[0], a[i]);
     return (double)_mm_cvtss_f32(_mm256_castps256_ps128(a[0]));

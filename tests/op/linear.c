@@ -75,6 +75,29 @@ static void one(check *c, check_fill f, tr_dtype t, int64_t n, int64_t k, int64_
     check_release(c);
 }
 
+/* The activations by themselves: h is exact, so they must be right to a few roundings of the value and of their exponent. */
+static void activations(check *c, tr_act act)
+{
+    enum { N = 6001 };
+    float h[N];
+    for (int i = 0; i < N; i++) h[i] = (float)(i - N / 2) * (i % 2 ? 0.029f : 0.0029f);
+    tr_tensor w = check_values(c, TR_F32, TR_DIMS(N, 1), h), x = check_values(c, TR_F32, TR_DIMS(1, 1), (float[]){ 1 });
+    tr_tensor y = check_output(c, TR_DIMS(1, N));
+    double *want = check_room(c, N), *mag = check_room(c, N);
+    for (int i = 0; i < N; i++) {
+        const double v = h[i], cube = fabs(v * v * v);
+        want[i] = act_of(v, act);
+        mag[i] = act == TR_ACT_SILU       ? fabs(want[i])
+               : act == TR_ACT_GELU_QUICK ? fabs(want[i]) * (1 + 1.702 * fabs(v))
+               : act == TR_ACT_GELU_TANH  ? fabs(want[i]) * (1 + 1.6 * fabs(v) + 3 * 0.072 * cube)
+                                          : 0.5 * (fabs(v) + fabs(want[i]));
+        mag[i] += 1e-30;                        /* where the exponential leaves the range of floats the result may be 0 */
+    }
+    check_ok(c, tr_linear(check_stream(c), y, x, w, tr_none(), tr_none(), tr_none(), &(tr_epilogue){ .act = act }));
+    check_near(c, y, want, mag, 4);
+    check_release(c);
+}
+
 /* Every bit pattern of a weight type, or every step-th, comes through both paths as the number it stands for. */
 static void every_value(check *c, tr_dtype t, int64_t n, int step)
 {
@@ -116,6 +139,7 @@ CHECK_OP(linear)
         }
     for (int i = 0; i < 4; i++)
         for (check_fill f = 0; f < FILL_N; f++) one(c, f, types[i], 33, 100, 45, kinds[0]);
+    for (tr_act act = TR_ACT_SILU; act <= TR_ACT_GELU_QUICK; act++) activations(c, act);
     for (int i = 1; i < 4; i++) {
         every_value(c, types[i], 2, 1);
         every_value(c, types[i], 22, 13);

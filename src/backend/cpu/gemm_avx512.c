@@ -7,6 +7,7 @@
 
 #define ROWS 14
 #define COLS 32
+#define AHEAD 256                               /* bytes: 16 rows at once are more streams than the machine foresees by itself */
 
 static inline __attribute__((always_inline)) vf from_f8(__m128i bytes)
 {
@@ -113,7 +114,10 @@ INLINE void pack_type(float *to, const char *from, const tr_dtype t, int64_t pit
             __m512 r[16];
             if (left >= 16 && n_row >= half + 16) {
 #pragma GCC unroll 16
-                for (int i = 0; i < 16; i++) r[i] = load_weights(from + (half + i) * pitch + c * size, t, 16);
+                for (int i = 0; i < 16; i++) {
+                    r[i] = load_weights(from + (half + i) * pitch + c * size, t, 16);
+                    _mm_prefetch(from + (half + i) * pitch + c * size + AHEAD, _MM_HINT_T0);
+                }
             } else {
                 for (int i = 0; i < 16; i++)
                     r[i] = half + i < n_row ? load_weights(from + (half + i) * pitch + c * size, t, left) : _mm512_setzero_ps();

@@ -6,8 +6,9 @@
 #include <string.h>
 
 #define FEW        20                           /* rows up to which dot products beat packing, which costs as much as 16 rows */
-#define BLOCK_COLS 128
-#define BLOCK_ROWS 448                          /* 32 strips of 14; sums of a block: 224 KiB */
+#define BLOCK_COLS 64                           /* with 1008 rows: packing is paid once for the rows of most calls; sums: 252 KiB */
+#define BLOCK_ROWS 1008
+#define COPY_COLS  128                          /* where rows must be copied out: shared by more columns, and half the rows */
 #define COPY_STRIDE 512                         /* rows so many floats apart, or a multiple, share two cache sets: they are copied out */
 #define FEW_COLS   32                           /* weights per item of the few-rows path */
 
@@ -22,9 +23,9 @@ typedef struct job {
 /* What a thread needs for a block. */
 typedef struct room {
     float strip[TR_GEMM_ROWS_MAX * TR_GEMM_PITCH];
-    float panel[BLOCK_COLS * TR_GEMM_DEPTH];    /* [cols / g->cols][depth, g->cols] */
+    float panel[COPY_COLS * TR_GEMM_DEPTH];     /* [cols / g->cols][depth, g->cols] */
     float sum[BLOCK_ROWS * BLOCK_COLS];
-    float bias[BLOCK_COLS];
+    float bias[COPY_COLS];
 } room;
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -72,7 +73,7 @@ static void product(const job *a, room *r, tr_tensor x, tr_tensor w, bool first,
         pack_block(g, r->panel, w, j0, nj, k0, nk);
         for (int64_t i = 0; i < ni; i += g->rows) {
             const int n_row = (int)least(ni - i, g->rows);
-            float *sum = r->sum + i * BLOCK_COLS;
+            float *sum = r->sum + i * a->cols;
             const float *strip = row_of(x, i0 + i, k0);
             if (copy) {
                 for (int l = 0; l < n_row; l++)
@@ -80,8 +81,8 @@ static void product(const job *a, room *r, tr_tensor x, tr_tensor w, bool first,
                 strip = r->strip;
             }
             for (int64_t j = 0; j < nj; j += g->cols)
-                g->tile(sum + j, BLOCK_COLS, strip, copy ? TR_GEMM_PITCH : x.stride[0], r->panel + j * nk, nk, n_row, add);
-            if (done) finish_rows(a, sum, BLOCK_COLS, bias, i0 + i, n_row, j0, nj);
+                g->tile(sum + j, a->cols, strip, copy ? TR_GEMM_PITCH : x.stride[0], r->panel + j * nk, nk, n_row, add);
+            if (done) finish_rows(a, sum, a->cols, bias, i0 + i, n_row, j0, nj);
         }
     }
 }
@@ -141,8 +142,9 @@ tress_status tr_cpu_linear(tr_stream *s, tr_tensor y, tr_tensor x, tr_tensor w, 
     if (e) a.e = *e;
     if (a.n == 0 || a.m == 0) return TRESS_OK;
     if (a.n <= FEW) return tr_parallel(tr_cpu_threads(s), parts(a.m, FEW_COLS), columns, &a);
-    a.cols = even(a.m, BLOCK_COLS, a.g->cols);
-    a.rows = even(a.n, BLOCK_ROWS / a.g->rows * a.g->rows, a.g->rows);
+    const int64_t most = x.stride[0] % COPY_STRIDE ? BLOCK_COLS : COPY_COLS, most_rows = BLOCK_ROWS * BLOCK_COLS / most;
+    a.cols = even(a.m, most, a.g->cols);
+    a.rows = even(a.n, most_rows / a.g->rows * a.g->rows, a.g->rows);
     a.n_block_m = parts(a.m, a.cols);
     return tr_parallel(tr_cpu_threads(s), parts(a.n, a.rows) * a.n_block_m, block, &a);
 }
