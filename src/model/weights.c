@@ -166,6 +166,38 @@ tress_status tr_weights_open_optional(tr_weights **out, const char *path, tr_mod
     return open_weights(out, path, module, variant, true);
 }
 
+tress_status tr_weights_holds(bool *out, const char *path, tr_module module)
+{
+    tress_status st = TRESS_OK;
+    tr_weights *w = NULL;
+    char *sub = NULL, *beside = NULL;
+    void *p = NULL;
+    bool holds = false;
+    if (tr_dir_exists(path)) {
+        tr_module m = module;
+        TR_TRY(tr_path_join(&sub, path, tr_module_name(module)));
+        holds = tr_dir_exists(sub);
+        if (!holds) {
+            TR_TRY(tr_weights_folder_module(&m, &holds, path));
+            holds = holds && m == module;
+        }
+    } else {
+        TR_TRY(tr_alloc(&p, sizeof *w));
+        w = p;
+        w->module = module;
+        TR_TRY(tr_weights_add_file(w, path));
+        holds = tr_weights_is_here(w);
+        if (!holds) TR_TRY(tr_weights_find_beside(&beside, path, module));
+        holds = holds || beside;
+    }
+    *out = holds;
+done:
+    tr_free(sub);
+    tr_free(beside);
+    tr_weights_close(w);
+    return st;
+}
+
 tress_status tr_weights_shapes_only(tr_weights **out, tr_dtype t)
 {
     TR_ASSERT(tr_dtype_is_float(t));

@@ -23,6 +23,9 @@ typedef struct tr_weights tr_weights;
 TR_CHECKED tress_status tr_weights_open(tr_weights **out, const char *path, tr_module module, const char *variant);
 /* As open, but *out = NULL when a single file, and what lies beside it, has no such module. */
 TR_CHECKED tress_status tr_weights_open_optional(tr_weights **out, const char *path, tr_module module, const char *variant);
+/* Does path hold this module, itself or (text encoders) in a file beside it? A folder: by its sub-folders, or the class in its own
+ * config.json. Fails: IO, FORMAT, OOM. */
+TR_CHECKED tress_status tr_weights_holds(bool *out, const char *path, tr_module module);
 /* Shapes without data: every look-up succeeds with the asked shape and dtype t (-1 becomes 1); the values are zeros that take no
  * memory. For plans and benches. */
 TR_CHECKED tress_status tr_weights_shapes_only(tr_weights **out, tr_dtype t);

@@ -146,6 +146,32 @@ done:
     return st;
 }
 
+tress_status tr_weights_folder_module(tr_module *out, bool *known, const char *dir)
+{
+    static const struct { const char *name; tr_module m; } class_of[] = {
+        { "SD3Transformer2DModel", TR_MODULE_TRANSFORMER }, { "SD3ControlNetModel", TR_MODULE_CONTROLNET }, { "AutoencoderKL", TR_MODULE_VAE },
+        { "CLIPTextModelWithProjection", TR_MODULE_CLIP_G }, { "CLIPTextModel", TR_MODULE_CLIP_L }, { "T5EncoderModel", TR_MODULE_T5 },
+    };
+    tress_status st = TRESS_OK;
+    char *path = NULL;
+    json_t *o = NULL;
+    *known = false;
+    TR_TRY(tr_path_join(&path, dir, "config.json"));
+    if (!tr_file_exists(path)) goto done;
+    TR_TRY(read_json(&o, path, CONFIG_BYTES_MAX, 16));
+    const char *name = json_string_value(json_object_get(o, "_class_name")), *act = json_string_value(json_object_get(o, "hidden_act"));
+    if (!name) name = json_string_value(json_array_get(json_object_get(o, "architectures"), 0));
+    for (size_t i = 0; name && i < sizeof class_of / sizeof class_of[0]; i++)
+        if (strcmp(name, class_of[i].name) == 0) {
+            *out = class_of[i].m == TR_MODULE_CLIP_G && act && strcmp(act, "quick_gelu") == 0 ? TR_MODULE_CLIP_L : class_of[i].m;
+            *known = true;
+        }
+done:
+    tr_free(path);
+    json_decref(o);
+    return st;
+}
+
 /* A file of a module's folder named directly: its config.json lies beside it. Original files have none. */
 static tress_status find_config_beside(tr_weights *w, const char *path)
 {

@@ -45,8 +45,12 @@ TR_CHECKED tress_status tr_weights_add_file(tr_weights *w, const char *path);
 /* A file that may hold this module when the original file `beside` does not; *out new, or NULL when there is none. */
 TR_CHECKED tress_status tr_weights_find_beside(char **out, const char *beside, tr_module module);
 
+/* Which module a folder's own config.json says it is; CLIP-L by its activation. *known: whether it says so. */
+TR_CHECKED tress_status tr_weights_folder_module(tr_module *out, bool *known, const char *dir);
+
 /* weights_map.c: w->file into w->item, in diffusers' names. *absent: the files hold nothing of this module. */
 TR_CHECKED tress_status tr_weights_map(tr_weights *w, bool *absent);
+bool tr_weights_is_here(const tr_weights *w);                   /* would it find anything? */
 
 /* weights_check.c */
 TR_CHECKED tress_status tr_weights_add_note(tr_weights *w, const char *format, ...) TR_PRINTF(2, 3);

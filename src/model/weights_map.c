@@ -150,6 +150,12 @@ done:
     return st;
 }
 
+bool tr_weights_is_here(const tr_weights *w)
+{
+    char prefix[TR_NAME_MAX];
+    return detect(w, prefix) != ABSENT;
+}
+
 tress_status tr_weights_map(tr_weights *w, bool *absent)
 {
     tress_status st = TRESS_OK;
