@@ -1,6 +1,6 @@
 /* tokenize - strings in, ids out, for tools/golden/tokens.py to hold against transformers.
  *
- *     tokenize bpe|unigram DIR N < strings > ids
+ *     tokenize bpe|unigram|unigram-file DIR N < strings > ids
  *
  * strings: for each a uint32 length and its bytes. ids: N int32 for each, then its cut (int32 tokens, int32 byte); all in
  * host order. */
@@ -12,7 +12,7 @@
 
 int main(int argc, char **argv)
 {
-    if (argc != 4) return fputs("usage: tokenize bpe|unigram DIR N < strings > ids\n", stderr), 2;
+    if (argc != 4) return fputs("usage: tokenize bpe|unigram|unigram-file DIR N < strings > ids\n", stderr), 2;
     const bool is_bpe = strcmp(argv[1], "bpe") == 0;
     const int n = atoi(argv[3]);
     tress_status st;
@@ -23,7 +23,8 @@ int main(int argc, char **argv)
     int32_t *ids = n >= 2 && n <= 1 << 20 ? calloc((size_t)n + 2, sizeof *ids) : NULL;
     if (!ids) return fputs("tokenize: N out of range\n", stderr), 2;
     const double begin = tr_seconds();
-    st = is_bpe ? tr_bpe_open(&b, argv[2]) : tr_unigram_open(&u, argv[2]);
+    st = is_bpe ? tr_bpe_open(&b, argv[2])
+                : tr_unigram_open_as(&u, argv[2], strcmp(argv[1], "unigram-file") == 0 ? TR_UNIGRAM_FILE : TR_UNIGRAM_CLASS);
     const double opened = tr_seconds();
     int64_t count = 0;
     while (st == TRESS_OK && fread(&length, sizeof length, 1, stdin) == 1) {
