@@ -43,7 +43,7 @@ tress_status tr_stage_begin(tr_stage *out, tr_host *h, const char *name, int64_t
     tr_stream_set_cancel(s.stream, h->hooks.cancelled, h->hooks.self);
     (void)tr_device_peak_reset(h->device);
     *out = s;
-    tr_stage_done(out, 0);
+    if (n > 0) tr_stage_done(out, 0);
 done:
     return st;
 }

@@ -85,6 +85,20 @@ typedef struct job {
     bool          cached;
 } job;
 
+/* All encoders together are one stage to whoever watches, though each has a stream of its own. */
+typedef struct text_clock { double begin; int i, n; } text_clock;
+
+static tress_status begin(tr_stage *out, tr_bundle *m, const text_clock *c)
+{
+    tress_status st = TRESS_OK;
+    TR_TRY(tr_stage_begin(out, m->host, "text", 0));
+    out->begin = c->begin;
+    out->n = c->n;
+    tr_stage_done(out, c->i);
+done:
+    return st;
+}
+
 static tress_status scan_once(tr_bundle *m, tr_weights *w, tr_module module)
 {
     tress_status st = TRESS_OK;
@@ -96,7 +110,7 @@ done:
 }
 
 /* Hidden states go to channels at..at+d of rows 0..76, the pooled vector to at_pooled... */
-static tress_status run_clip(tr_bundle *m, tr_module module, job *list, int n, int64_t *at, int64_t *at_pooled)
+static tress_status run_clip(tr_bundle *m, tr_module module, job *list, int n, int64_t *at, int64_t *at_pooled, text_clock *time)
 {
     tress_status st = TRESS_OK;
     tr_weights *w = NULL;
@@ -115,7 +129,7 @@ static tress_status run_clip(tr_bundle *m, tr_module module, job *list, int n, i
                        tr_weights_where(w), c.d, c.d_projection, c.n_position, t->d_context, t->d_pooled, TR_CLIP_ROWS));
     TR_TRY(tr_clip_open(&net, m->host->device, w, &c));
     TR_TRY(scan_once(m, w, module));
-    TR_TRY(tr_stage_begin(&stage, m->host, "text", n));
+    TR_TRY(begin(&stage, m, time));
     for (int i = 0; i < n; i++) {
         if (list[i].cached) continue;
         const tr_arena_mark mark = tr_scratch_push(stage.stream);
@@ -132,7 +146,7 @@ static tress_status run_clip(tr_bundle *m, tr_module module, job *list, int n, i
         if (st == TRESS_OK) st = tr_copy(stage.stream, tr_slice(list[i].entry->pooled, 1, *at_pooled, c.d_projection), pooled);
         tr_scratch_pop(stage.stream, mark);
         if (st != TRESS_OK) goto done;
-        tr_stage_done(&stage, i + 1);
+        tr_stage_done(&stage, ++time->i);
     }
     tr_stage_book(&stage, tr_module_name(module), tr_weights_bytes(w));
     *at += c.d;
@@ -144,7 +158,7 @@ done:
     return st;
 }
 
-static tress_status run_t5(tr_bundle *m, job *list, int n, int n_t5)
+static tress_status run_t5(tr_bundle *m, job *list, int n, int n_t5, text_clock *time)
 {
     tress_status st = TRESS_OK;
     tr_weights *w = NULL;
@@ -159,11 +173,11 @@ static tress_status run_t5(tr_bundle *m, job *list, int n, int n_t5)
         TR_TRY(tr_fail(TRESS_E_SHAPE, "%s: width %d, the transformer reads %d", tr_weights_where(w), c.d, t->d_context));
     TR_TRY(tr_t5_open(&net, m->host->device, w, &c));
     TR_TRY(scan_once(m, w, TR_MODULE_T5));
-    TR_TRY(tr_stage_begin(&stage, m->host, "text", n));
+    TR_TRY(begin(&stage, m, time));
     for (int i = 0; i < n; i++) {
         if (list[i].cached) continue;
         TR_TRY(tr_t5_encode(net, stage.stream, tr_slice(list[i].entry->context, 1, TR_CLIP_ROWS, n_t5), tr_view(list[i].ids.t5, TR_I32, TR_DIMS(1, n_t5))));
-        tr_stage_done(&stage, i + 1);
+        tr_stage_done(&stage, ++time->i);
     }
     tr_stage_book(&stage, tr_module_name(TR_MODULE_T5), tr_weights_bytes(w));
 done:
@@ -177,17 +191,17 @@ done:
 static tress_status check_finite(tr_bundle *m, const job *list, int n)
 {
     tress_status st = TRESS_OK;
-    tr_stage stage = { 0 };
-    TR_TRY(tr_stage_begin(&stage, m->host, "text", 0));
+    tr_stream *s = NULL;
+    TR_TRY(tr_stream_new(&s, m->host->device));
     for (int i = 0; i < n; i++) {
         int64_t bad = 0, bad_pooled = 0;
-        TR_TRY(tr_count_nonfinite(stage.stream, list[i].entry->context, &bad));
-        TR_TRY(tr_count_nonfinite(stage.stream, list[i].entry->pooled, &bad_pooled));
+        TR_TRY(tr_count_nonfinite(s, list[i].entry->context, &bad));
+        TR_TRY(tr_count_nonfinite(s, list[i].entry->pooled, &bad_pooled));
         if (bad + bad_pooled > 0)
             TR_TRY(tr_fail(TRESS_E_NONFINITE, "the text encoders made %" PRId64 " values that are NaN or infinite of \"%.60s\"", bad + bad_pooled, list[i].text));
     }
 done:
-    tr_stage_end(&stage);
+    tr_stream_free(s);
     return st;
 }
 
@@ -236,7 +250,7 @@ done:
 static tress_status new_entry(tr_word_entry *e, tr_bundle *m, int n_t5)
 {
     tress_status st = TRESS_OK;
-    tr_stage stage = { 0 };
+    tr_stream *s = NULL;
     void *zero = NULL;
     const tr_mmdit_config *t = tr_mmdit_get_config(m->transformer);
     const int64_t n = TR_CLIP_ROWS + n_t5;
@@ -247,11 +261,11 @@ static tress_status new_entry(tr_word_entry *e, tr_bundle *m, int n_t5)
     TR_TRY(tr_device_take(m->host->device, &e->context, TR_F32, TR_DIMS(1, n, t->d_context)));
     TR_TRY(tr_device_take(m->host->device, &e->pooled, TR_F32, TR_DIMS(1, t->d_pooled)));
     TR_TRY(tr_alloc_array(&zero, n * t->d_context, sizeof(float)));
-    TR_TRY(tr_stage_begin(&stage, m->host, "text", 0));
-    TR_TRY(tr_upload(stage.stream, e->context, zero));              /* right of CLIP, and T5's rows where there is no T5 */
-    TR_TRY(tr_stream_sync(stage.stream));
+    TR_TRY(tr_stream_new(&s, m->host->device));
+    TR_TRY(tr_upload(s, e->context, zero));              /* right of CLIP, and T5's rows where there is no T5 */
+    TR_TRY(tr_stream_sync(s));
 done:
-    tr_stage_end(&stage);
+    tr_stream_free(s);
     tr_free(zero);
     return st;
 }
@@ -293,9 +307,10 @@ tress_status tr_words_encode(tr_bundle *m, const char *const *text, int n, int n
     for (int i = 0; i < n_job; i++) n_encode += !list[i].cached;
     if (n_encode > 0) {
         int64_t at = 0, at_pooled = 0;
-        TR_TRY(run_clip(m, TR_MODULE_CLIP_L, list, n_job, &at, &at_pooled));
-        TR_TRY(run_clip(m, TR_MODULE_CLIP_G, list, n_job, &at, &at_pooled));
-        TR_TRY(run_t5(m, list, n_job, n_t5));
+        text_clock time = { tr_seconds(), 0, n_encode * (list[0].ids.has_t5 ? 3 : 2) };
+        TR_TRY(run_clip(m, TR_MODULE_CLIP_L, list, n_job, &at, &at_pooled, &time));
+        TR_TRY(run_clip(m, TR_MODULE_CLIP_G, list, n_job, &at, &at_pooled, &time));
+        TR_TRY(run_t5(m, list, n_job, n_t5, &time));
         TR_TRY(check_finite(m, list, n_job));
         for (int i = 0; dir && i < n_job; i++)
             if (!list[i].cached) TR_TRY(tr_word_cache_save(m->host, dir, list[i].key, list[i].entry->context, list[i].entry->pooled));
@@ -312,7 +327,7 @@ done:
 
 /* ---- what the guide is given ----------------------------------------------------------------------------- */
 
-static tress_status take_from(tr_tensor *out, const tr_safetensors *f, const char *name, int rank, tr_stage *stage)
+static tress_status take_from(tr_tensor *out, const tr_safetensors *f, const char *name, int rank, tr_stream *s)
 {
     tress_status st = TRESS_OK;
     tr_tensor found;
@@ -326,9 +341,9 @@ static tress_status take_from(tr_tensor *out, const tr_safetensors *f, const cha
     if (tr_count(found) == 0) TR_TRY(tr_fail(TRESS_E_SHAPE, "%s: %s is empty", tr_safetensors_path(f), name));
     TR_TRY(tr_alloc_array(&p, tr_count(found), sizeof(float)));
     TR_TRY(tr_safetensors_read_f32(f, name, p, d));
-    TR_TRY(tr_device_take(stage->host->device, out, TR_F32, d));
-    TR_TRY(tr_upload(stage->stream, *out, p));
-    TR_TRY(tr_stream_sync(stage->stream));
+    TR_TRY(tr_device_take(tr_stream_device(s), out, TR_F32, d));
+    TR_TRY(tr_upload(s, *out, p));
+    TR_TRY(tr_stream_sync(s));
 done:
     tr_free(p);
     return st;
@@ -338,17 +353,17 @@ static tress_status from_file(tr_words *w, tr_bundle *m, const char *path, bool 
 {
     tress_status st = TRESS_OK;
     tr_safetensors *f = NULL;
-    tr_stage stage = { 0 };
+    tr_stream *s = NULL;
     TR_TRY(tr_safetensors_open(&f, path));
-    TR_TRY(tr_stage_begin(&stage, m->host, "text", 0));
-    TR_TRY(take_from(&w->context, f, "encoder_hidden_states", 3, &stage));
-    TR_TRY(take_from(&w->pooled, f, "pooled_projections", 2, &stage));
+    TR_TRY(tr_stream_new(&s, m->host->device));
+    TR_TRY(take_from(&w->context, f, "encoder_hidden_states", 3, s));
+    TR_TRY(take_from(&w->pooled, f, "pooled_projections", 2, s));
     if (guided) {
-        TR_TRY(take_from(&w->context_neg, f, "negative_encoder_hidden_states", 3, &stage));
-        TR_TRY(take_from(&w->pooled_neg, f, "negative_pooled_projections", 2, &stage));
+        TR_TRY(take_from(&w->context_neg, f, "negative_encoder_hidden_states", 3, s));
+        TR_TRY(take_from(&w->pooled_neg, f, "negative_pooled_projections", 2, s));
     }
 done:
-    tr_stage_end(&stage);
+    tr_stream_free(s);
     tr_safetensors_close(f);
     return st;
 }
@@ -357,20 +372,20 @@ done:
 static tress_status zero_words(tr_words *w, tr_bundle *m, int n_row)
 {
     tress_status st = TRESS_OK;
-    tr_stage stage = { 0 };
+    tr_stream *s = NULL;
     void *zero = NULL;
     const tr_mmdit_config *t = tr_mmdit_get_config(m->transformer);
     if (n_row < 1 || n_row > 65536) TR_TRY(tr_fail(TRESS_E_ARG, "--zero-text-rows %d, it must lie between 1 and 65536", n_row));
-    TR_TRY(tr_stage_begin(&stage, m->host, "text", 0));
+    TR_TRY(tr_stream_new(&s, m->host->device));
     TR_TRY(tr_alloc_array(&zero, t->d_context > t->d_pooled ? t->d_context : t->d_pooled, sizeof(float)));
     TR_TRY(tr_device_take(m->host->device, &w->context, TR_F32, TR_DIMS(1, 1, t->d_context)));
     TR_TRY(tr_device_take(m->host->device, &w->pooled, TR_F32, TR_DIMS(1, t->d_pooled)));
-    TR_TRY(tr_upload(stage.stream, w->context, zero));
-    TR_TRY(tr_upload(stage.stream, w->pooled, zero));
-    TR_TRY(tr_stream_sync(stage.stream));
+    TR_TRY(tr_upload(s, w->context, zero));
+    TR_TRY(tr_upload(s, w->pooled, zero));
+    TR_TRY(tr_stream_sync(s));
     w->repeat = n_row;
 done:
-    tr_stage_end(&stage);
+    tr_stream_free(s);
     tr_free(zero);
     return st;
 }
