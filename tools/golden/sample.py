@@ -18,7 +18,8 @@ COMMON = dict(sample_size=16, patch_size=2, in_channels=16, out_channels=16, joi
               pos_embed_max_size=8, caption_projection_dim=128, num_attention_heads=2, attention_head_dim=64)
 KINDS = {
     "large": (dict(num_layers=4, qk_norm="rms_norm"),
-              dict(num_layers=2, joint_attention_dim=None, pos_embed_max_size=None, pos_embed_type=None, use_pos_embed=False)),
+              dict(num_layers=2, joint_attention_dim=None, pos_embed_max_size=None, pos_embed_type=None, use_pos_embed=False,
+                   force_zeros_for_pooled_projection=False)),
     "medium": (dict(num_layers=3), dict(num_layers=3, force_zeros_for_pooled_projection=True)),
 }
 BASE = dict(n=10, cfg=4.5, control=0.0, start=0.0, end=1.0, last="diffusers", pooled="text", sampler="euler", skip=[], shift=3.0)
@@ -31,6 +32,7 @@ CASES = {
         "pooled-zero": dict(control=1.0, pooled="zero"),
         "dpmpp-2m": dict(sampler="dpmpp-2m", control=0.5),
         "skip": dict(skip=[1, 2]),
+        "skip-control": dict(skip=[1], control=0.6),
         "shift": dict(shift=1.5, n=6),
     },
     "medium": {"instantx": dict(control=0.9), "instantx-plain": dict(control=0.9, cfg=1.0)},
