@@ -108,7 +108,7 @@ static void read_all(job *j)
         j->st = tr_fail(TRESS_E_FORMAT, "%s: JPEG of %u x %u pixels in %zu bytes: it cannot be whole", j->where, d->image_width, d->image_height, j->n);
         return;
     }
-    if (d->jpeg_color_space == JCS_CMYK || d->jpeg_color_space == JCS_YCCK || (d->num_components != 1 && d->num_components != 3)) {
+    if (d->num_components != 1 && d->num_components != 3) {
         j->st = tr_fail(TRESS_E_FORMAT, "%s: JPEG of %d colour components (CMYK); expected grey or RGB: convert it with its profile first",
                         j->where, d->num_components);
         return;

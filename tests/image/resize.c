@@ -150,6 +150,8 @@ static void test_place(void **state)
         const double px = 300, py = 220;                                         /* 20 photo pixels = 10 of the sketch */
         assert_true(fabs(m.a * px + m.b * py + m.c - (flip ? 40 : 60)) < 1e-9);
         assert_true(fabs(m.d * px + m.e * py + m.f - 40) < 1e-9);
+        /* and one above it goes to the right */
+        assert_true(fabs(m.a * 320 + m.b * 200 + m.c - 50) < 1e-9 && fabs(m.d * 320 + m.e * 200 + m.f - 30) < 1e-9);
         assert_true(fabs(m.a * 300 + m.b * 200 + m.c - 50) < 1e-9 && fabs(m.d * 300 + m.e * 200 + m.f - 40) < 1e-9);
     }
     const tr_affine same = tr_affine_place(64, 48, 32, 24, 1, 0, false);

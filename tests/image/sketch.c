@@ -178,6 +178,36 @@ static void test_sizes(void **state)
         }
 }
 
+/* A ring stays a ring: no hair grows on its edge. */
+static void test_smooth(void **state)
+{
+    static const int sizes[] = { 300, 700, 1024, 1400 };
+    (void)state;
+    for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
+        const int n = sizes[k];
+        tr_planes m = { 0 }, out = { 0 };
+        tr_image *img = NULL;
+        assert_int_equal(tr_planes_new(&m, 1, 512, 512), TRESS_OK);
+        for (int y = 0; y < 512; y++)
+            for (int x = 0; x < 512; x++) m.data[y * 512 + x] = fabs(hypot(x - 255.3, y - 250.7) - 200) < 1.6;
+        assert_int_equal(tr_planes_image(&img, m, 8), TRESS_OK);
+        assert_int_equal(tr_sketch_render(&out, img, n, n, TRESS_CONTROL_LINES), TRESS_OK);
+        for (int y = 1; y < n - 1; y++)
+            for (int x = 1; x < n - 1; x++) {
+                int n_near = -1;
+                if (!(out.data[y * n + x] > 0)) continue;
+                for (int i = 0; i < 9; i++) n_near += out.data[(y + i / 3 - 1) * n + x + i % 3 - 1] > 0;
+                if (n_near < 2) fail_msg("at %d: an end at %d, %d", n, x, y);
+            }
+        tr_planes one = { 1, n, n, out.data };
+        assert_int_equal(pieces(one, true), 1);
+        assert_int_equal(pieces(one, false), 2);
+        tr_planes_fini(&m);
+        tr_planes_fini(&out);
+        tr_image_free(img);
+    }
+}
+
 /* A filled shape stays filled when the picture grows. */
 static void test_filled(void **state)
 {
@@ -263,7 +293,7 @@ static void test_real(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_polarity), cmocka_unit_test(test_pure_unchanged), cmocka_unit_test(test_sizes), cmocka_unit_test(test_filled),
+        cmocka_unit_test(test_polarity), cmocka_unit_test(test_pure_unchanged), cmocka_unit_test(test_sizes), cmocka_unit_test(test_smooth), cmocka_unit_test(test_filled),
         cmocka_unit_test(test_colour),   cmocka_unit_test(test_range),          cmocka_unit_test(test_real),
     };
     return cmocka_run_group_tests_name("image/sketch", tests, NULL, NULL);
