@@ -60,6 +60,16 @@ static void pack_block(const tr_gemm *g, float *panel, tr_tensor w, int64_t j0, 
         g->pack(panel + j * nk, (const char *)w.data + (j0 + j) * pitch + k0 * size, w.dtype, pitch, (int)least(nj - j, g->cols), nk);
 }
 
+/* Ask for lines that will be needed a strip later: rows apart are more streams than the machine foresees by itself. */
+static void fetch(const float *p, int64_t ld, int64_t n_row, int64_t n, const bool to_write)
+{
+    for (int64_t i = 0; i < n_row; i++)
+        for (int64_t j = 0; j < n; j += 16) {
+            if (to_write) __builtin_prefetch(p + i * ld + j, 1, 2);
+            else __builtin_prefetch(p + i * ld + j, 0, 2);
+        }
+}
+
 /* sum (+)= x w^T over all of k; the epilogue follows the last pass of the last product. */
 static void product(const job *a, room *r, tr_tensor x, tr_tensor w, bool first, bool last, const float *bias,
                     int64_t i0, int64_t ni, int64_t j0, int64_t nj)
@@ -73,8 +83,10 @@ static void product(const job *a, room *r, tr_tensor x, tr_tensor w, bool first,
         pack_block(g, r->panel, w, j0, nj, k0, nk);
         for (int64_t i = 0; i < ni; i += g->rows) {
             const int n_row = (int)least(ni - i, g->rows);
-            float *sum = r->sum + i * a->cols;
+            float *sum = !add && done ? r->sum : r->sum + i * a->cols;          /* one pass: the strip stays where it is */
             const float *strip = row_of(x, i0 + i, k0);
+            fetch(strip + g->rows * x.stride[0], x.stride[0], least(ni - i - n_row, g->rows), nk, false);
+            if (done) fetch(row_of(a->y, i0 + i, j0), a->y.stride[0], n_row, nj, true);
             if (copy) {
                 for (int l = 0; l < n_row; l++)
                     memcpy(r->strip + l * TR_GEMM_PITCH, strip + l * x.stride[0], (size_t)nk * sizeof(float));
