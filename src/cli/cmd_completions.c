@@ -26,9 +26,9 @@ static const cli_command cli_completions_command = {
     .no_handle = true,
 };
 
-extern const cli_command cli_pull, cli_generate, cli_probe, cli_info, cli_plan;
+extern const cli_command cli_pull, cli_generate, cli_probe, cli_info, cli_plan, cli_lora_info, cli_lora_convert;
 
 const cli_command *const cli_commands[] = {
-    &cli_generate, &cli_plan, &cli_pull, &cli_info, &cli_probe,
+    &cli_generate, &cli_plan, &cli_pull, &cli_info, &cli_lora_info, &cli_lora_convert, &cli_probe,
     &cli_completions_command, NULL,
 };

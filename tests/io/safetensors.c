@@ -20,7 +20,7 @@ static char dir[64], path[96];
 static int enter(void **state)
 {
     (void)state;
-    strcpy(dir, "/tmp/tress-st-XXXXXX");
+    strcpy(dir, access("/dev/shm", W_OK) == 0 ? "/dev/shm/tress-st-XXXXXX" : "/tmp/tress-st-XXXXXX");        /* 20,000 files */
     if (!mkdtemp(dir)) return -1;
     snprintf(path, sizeof path, "%s/x.safetensors", dir);
     return 0;
