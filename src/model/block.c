@@ -128,7 +128,8 @@ done:
 }
 
 /* Queries [b, n_q, n_head, d_head] of one stream over the keys of all segments; o [b, n_q, d]. */
-static tress_status attend(tr_stream *s, const tr_block *k, tr_tensor o, tr_tensor q, const tr_attention_segment *segment, int n_segment)
+static tress_status attend(tr_stream *s, const tr_block *k, tr_tensor o, tr_tensor q,
+                           const tr_attention_segment *segment, int n_segment)
 {
     tr_attention_args a = { .q = q, .scale = 1.0f / sqrtf((float)k->d_head), .n_segment = n_segment };
     a.o = tr_reshape(o, TR_DIMS(q.shape[0], q.shape[1], q.shape[2], q.shape[3]));

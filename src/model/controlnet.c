@@ -25,7 +25,8 @@ tress_status tr_controlnet_open(tr_controlnet **out, tr_device *d, tr_weights *w
     TR_TRY(tr_alloc(&p, sizeof *m));
     m = p;
     m->config = *c;
-    TR_TRY(tr_layer_list_init(&m->layers, c->n_block * (TR_BLOCK_LAYER_MAX + 1) + 2 * TR_PATCH_LAYER_MAX + TR_TIME_TEXT_LAYER_MAX + 1));
+    TR_TRY(tr_layer_list_init(&m->layers, c->n_block * (TR_BLOCK_LAYER_MAX + 1) + 2 * TR_PATCH_LAYER_MAX +
+                                              TR_TIME_TEXT_LAYER_MAX + 1));
     if (c->pos_max > 0)
         TR_TRY(tr_patch_embed_open(&m->patch, &m->layers, w, c->channels_in, c->patch, c->pos_max, width, "pos_embed"));
     TR_TRY(tr_patch_embed_open(&m->input, &m->layers, w, c->channels_in + c->channels_extra, c->patch, 0, width, "pos_embed_input"));
@@ -37,7 +38,8 @@ tress_status tr_controlnet_open(tr_controlnet **out, tr_device *d, tr_weights *w
     TR_TRY(tr_alloc_array(&p, c->n_block, sizeof *m->output));
     m->output = p;
     for (int i = 0; i < c->n_block; i++) {
-        const tr_block_spec spec = { .n_head = c->n_head, .d_head = c->d_head, .text = c->d_context > 0, .second = c->dual[i], .qk_norm = c->qk_norm };
+        const tr_block_spec spec = { .n_head = c->n_head, .d_head = c->d_head, .text = c->d_context > 0,
+                                     .second = c->dual[i], .qk_norm = c->qk_norm };
         char prefix[64];
         snprintf(prefix, sizeof prefix, "transformer_blocks.%d", i);
         TR_TRY(tr_block_open(&m->block[i], &m->layers, w, &spec, prefix));
@@ -77,7 +79,8 @@ tress_status tr_controlnet_fits(const tr_controlnet *m, const tr_mmdit *t)
             return tr_fail(TRESS_E_CONTRACT, "the ControlNet has %s %d, the transformer %d: they do not belong together",
                            pair[i].what, pair[i].net, pair[i].transformer);
     if (c->n_block > x->n_block)
-        return tr_fail(TRESS_E_CONTRACT, "the ControlNet has %d blocks, the transformer %d: they do not belong together", c->n_block, x->n_block);
+        return tr_fail(TRESS_E_CONTRACT, "the ControlNet has %d blocks, the transformer %d: they do not belong together",
+                       c->n_block, x->n_block);
     return TRESS_OK;
 }
 

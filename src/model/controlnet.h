@@ -15,7 +15,8 @@ typedef struct tr_controlnet_config {
     int  d_pooled, d_context;                   /* d_context 0: no text stream */
     int  pos_max;                               /* 0: no patch embedding of its own */
     bool qk_norm, dual[TR_BLOCK_MAX];
-    bool zero_pooled;                           /* force_zeros_for_pooled_projection: the caller gives zeros for pooled and scales the condition latent without shift */
+    bool zero_pooled;                           /* force_zeros_for_pooled_projection: the caller gives zeros for pooled
+                                                   and scales the condition latent without shift */
 } tr_controlnet_config;
 
 typedef struct tr_controlnet tr_controlnet;

@@ -7,7 +7,8 @@ tress_status tr_expect(tr_stream *s, tr_tensor t, tr_dims d, const char *what)
     char found[TR_DIMS_TEXT], expected[TR_DIMS_TEXT];
     if (tr_is_none(t)) return tr_fail(TRESS_E_ARG, "%s is missing, expected %s", what, tr_dims_text(expected, d.rank, d.n));
     if (!tr_has_dims(t, d))
-        return tr_fail(TRESS_E_SHAPE, "%s is %s, expected %s", what, tr_dims_text(found, t.rank, t.shape), tr_dims_text(expected, d.rank, d.n));
+        return tr_fail(TRESS_E_SHAPE, "%s is %s, expected %s", what, tr_dims_text(found, t.rank, t.shape),
+                       tr_dims_text(expected, d.rank, d.n));
     TR_ASSERT(t.dtype == tr_stream_dtype(s) && tr_is_contiguous(t));
     return TRESS_OK;
 }
@@ -16,7 +17,8 @@ tress_status tr_expect_timestep(tr_stream *s, tr_tensor t, int64_t b)
 {
     char found[TR_DIMS_TEXT];
     if (!tr_has_dims(t, TR_DIMS(b)))
-        return tr_fail(TRESS_E_SHAPE, "timestep is %s, expected [%" PRId64 "], one for each sample", tr_dims_text(found, t.rank, t.shape), b);
+        return tr_fail(TRESS_E_SHAPE, "timestep is %s, expected [%" PRId64 "], one for each sample",
+                       tr_dims_text(found, t.rank, t.shape), b);
     TR_ASSERT(t.dtype == TR_F32);
     if (tr_device_is_dry(tr_stream_device(s))) return TRESS_OK;
     for (int64_t i = 0; i < b; i++) {

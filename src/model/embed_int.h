@@ -26,7 +26,8 @@ TR_CHECKED tress_status tr_patch_embed_open(tr_patch_embed *out, tr_layer_list *
 TR_CHECKED tress_status tr_patch_grid(int64_t *grid_h, int64_t *grid_w, const tr_patch_embed *e, tr_tensor x, const char *what);
 /* tokens [b, t, d] = patches of x through proj + their positions, cropped from the middle of the buffer;
  * add: + what tokens held before, in place of positions. */
-TR_CHECKED tress_status tr_patch_embed_forward(tr_stream *s, const tr_patch_embed *e, tr_tensor tokens, tr_tensor x, bool add, const char *what);
+TR_CHECKED tress_status tr_patch_embed_forward(tr_stream *s, const tr_patch_embed *e, tr_tensor tokens, tr_tensor x, bool add,
+                                               const char *what);
 
 /* ---- time and pooled text ---- */
 typedef struct tr_time_text { tr_linear_layer *time_1, *time_2, *text_1, *text_2; } tr_time_text;
@@ -36,6 +37,7 @@ typedef struct tr_time_text { tr_linear_layer *time_1, *time_2, *text_1, *text_2
 TR_CHECKED tress_status tr_time_text_open(tr_time_text *out, tr_layer_list *l, tr_weights *w, int d_pooled, int64_t d);
 /* temb [b, d] = time_2(silu(time_1(sinusoid(t)))) + text_2(silu(text_1(pooled))).  timestep [b] F32 host, 0..1000, fractional;
  * pooled [b, d_pooled]; zeros still bring the layers' biases. */
-TR_CHECKED tress_status tr_time_text_forward(tr_stream *s, const tr_time_text *e, tr_tensor temb, tr_tensor timestep, tr_tensor pooled);
+TR_CHECKED tress_status tr_time_text_forward(tr_stream *s, const tr_time_text *e, tr_tensor temb, tr_tensor timestep,
+                                             tr_tensor pooled);
 
 #endif

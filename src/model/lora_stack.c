@@ -50,9 +50,10 @@ static tress_status match(int **out, tr_lora_stack *k, const tr_lora *const *lis
             if (pair->rank < 1 || pair->rank > 4096 || !tr_has_dims(pair->a, TR_DIMS(pair->rank, w.shape[1])) ||
                 !tr_has_dims(pair->up, TR_DIMS(w.shape[0], pair->rank))) {
                 char a[TR_DIMS_TEXT], up[TR_DIMS_TEXT];
-                TR_TRY(tr_fail(TRESS_E_SHAPE, "LoRA on %s has A %s and B %s of rank %d, the layer takes [r, %" PRId64 "] and [%" PRId64 ", r]",
-                               pair->layer, tr_dims_text(a, pair->a.rank, pair->a.shape), tr_dims_text(up, pair->up.rank, pair->up.shape),
-                               pair->rank, w.shape[1], w.shape[0]));
+                TR_TRY(tr_fail(TRESS_E_SHAPE, "LoRA on %s has A %s and B %s of rank %d, the layer takes [r, %" PRId64
+                                              "] and [%" PRId64 ", r]",
+                               pair->layer, tr_dims_text(a, pair->a.rank, pair->a.shape),
+                               tr_dims_text(up, pair->up.rank, pair->up.shape), pair->rank, w.shape[1], w.shape[0]));
             }
             place[at++] = found->i;
         }
@@ -88,7 +89,8 @@ static tress_status gather(tr_lora_stack **out, tr_mmdit *m, const tr_lora *cons
     int *place = NULL;
     void *p = NULL;
     for (int i = 0; i < n; i++)
-        if (!isfinite(weight[i])) TR_TRY(tr_fail(TRESS_E_ARG, "the weight of LoRA %d is %g, expected a finite number", i + 1, (double)weight[i]));
+        if (!isfinite(weight[i]))
+            TR_TRY(tr_fail(TRESS_E_ARG, "the weight of LoRA %d is %g, expected a finite number", i + 1, (double)weight[i]));
     TR_TRY(tr_alloc(&p, sizeof *k));
     k = p;
     k->device = tr_mmdit_device(m);
@@ -103,7 +105,8 @@ static tress_status gather(tr_lora_stack **out, tr_mmdit *m, const tr_lora *cons
         for (int j = 0; j < tr_lora_count(list[i]); j++) {
             stacked *s = &k->at[place[at++]];
             s->rank += tr_lora_at(list[i], j)->rank;
-            if (s->rank > 65536) TR_TRY(tr_fail(TRESS_E_SHAPE, "LoRAs on %s have rank %d together, expected at most 65536", s->layer->name, s->rank));
+            if (s->rank > 65536)
+                TR_TRY(tr_fail(TRESS_E_SHAPE, "LoRAs on %s have rank %d together, expected at most 65536", s->layer->name, s->rank));
         }
     for (int i = 0; i < k->n; i++) {
         stacked *s = &k->at[i];
@@ -179,11 +182,14 @@ static tress_status merge_layer(tr_stream *stream, tr_tensor copy, const stacked
         const int64_t n = d_out - i < BAND ? d_out - i : BAND;
         const tr_tensor sum = tr_slice(band, 0, 0, n);
         TR_TRY(tr_copy(stream, sum, tr_slice(w, 0, i, n)));
-        TR_TRY(tr_linear(stream, sum, tr_slice(up, 0, i, n), turned, tr_none(), tr_none(), tr_none(), &(tr_epilogue){ .residual = sum }));
+        TR_TRY(tr_linear(stream, sum, tr_slice(up, 0, i, n), turned, tr_none(), tr_none(), tr_none(),
+                         &(tr_epilogue){ .residual = sum }));
         TR_TRY(tr_copy(stream, tr_slice(copy, 0, i, n), sum));
     }
     TR_TRY(tr_count_nonfinite(stream, copy, &bad));
-    if (bad) TR_TRY(tr_fail(TRESS_E_NONFINITE, "merging into %s gives %" PRId64 " values beyond %s", s->layer->name, bad, tr_dtype_name(w.dtype)));
+    if (bad)
+        TR_TRY(tr_fail(TRESS_E_NONFINITE, "merging into %s gives %" PRId64 " values beyond %s", s->layer->name, bad,
+                       tr_dtype_name(w.dtype)));
 done:
     tr_scratch_pop(stream, mark);
     return st;

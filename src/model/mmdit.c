@@ -42,7 +42,8 @@ tress_status tr_mmdit_open(tr_mmdit **out, tr_device *d, tr_weights *w, const tr
         TR_TRY(tr_block_open(&m->block[i], &m->layers, w, &spec, prefix));
     }
     TR_TRY(tr_layer_list_add(&m->layers, &m->norm_out, w, TR_DIMS(2 * width, width), true, "norm_out.linear"));
-    TR_TRY(tr_layer_list_add(&m->layers, &m->proj_out, w, TR_DIMS((int64_t)c->patch * c->patch * c->channels_out, width), true, "proj_out"));
+    const int64_t d_out = (int64_t)c->patch * c->patch * c->channels_out;
+    TR_TRY(tr_layer_list_add(&m->layers, &m->proj_out, w, TR_DIMS(d_out, width), true, "proj_out"));
     *out = m;
     m = NULL;
 done:
@@ -123,8 +124,8 @@ static tress_status residual_index(int *out, const tr_mmdit *m, const tr_mmdit_a
     }
     if (skipped) return TRESS_OK;
     if (n > n_block || i / (n_block / n) >= n)
-        return tr_fail(TRESS_E_ARG, "%d ControlNet residuals cannot be spread over %d blocks by the vendor's rule: choose that of diffusers",
-                       n, n_block);
+        return tr_fail(TRESS_E_ARG, "%d ControlNet residuals cannot be spread over %d blocks by the vendor's rule: "
+                                    "use control-last-block diffusers", n, n_block);
     *out = i / (n_block / n);
     return TRESS_OK;
 }
@@ -188,7 +189,8 @@ static tress_status run_head(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a, 
     TR_TRY(tr_scratch(s, &h, type, TR_DIMS(b, t, d)));
     TR_TRY(tr_scratch(s, &patches, type, TR_DIMS(b, t, d_out)));
     TR_TRY(tr_linear_apply(s, mod, silu_temb, m->norm_out, NULL));
-    TR_TRY(tr_adaln(s, tr_rows(h), tr_rows(io->image), tr_slice(mod, 1, 0, d), tr_slice(mod, 1, d, d), TR_LN_EPS));     /* scale, shift */
+    const tr_tensor scale = tr_slice(mod, 1, 0, d), shift = tr_slice(mod, 1, d, d);
+    TR_TRY(tr_adaln(s, tr_rows(h), tr_rows(io->image), scale, shift, TR_LN_EPS));
     tr_probe_show(io->probe, "norm_out", -1, h);
     TR_TRY(tr_linear_apply(s, tr_rows(patches), tr_rows(h), m->proj_out, NULL));
     TR_TRY(tr_unpatchify(s, a->out, patches, m->config.patch));

@@ -38,15 +38,16 @@ typedef struct tr_mmdit_args {
     tr_tensor x;                                /* [b, 16, h, w] noised latent */
     tr_tensor tokens;                           /* [b, t, d] from tr_mmdit_embed, or none: computed here */
     tr_tensor context;                          /* [b, n, d_context] */
-    float     context_logw;                     /* added to the logits of every context key: log N for one row that stands for N equal ones; 0 */
+    float     context_logw;                     /* added to the logits of every context key: log N for one row in
+                                                   place of N equal ones; 0 */
     tr_tensor pooled;                           /* [b, d_pooled] */
     tr_tensor timestep;                         /* [b] F32 host, 0..1000 */
     const tr_tensor *residual;                  /* [n_residual] of [b, t, d], or NULL */
     int       n_residual;
     float     residual_scale;
-    bool      residual_last;                    /* TRESS_LAST_VENDOR: block i takes residual i / (n_block / n_residual) in integers, the last
-                                                   block too, skipped blocks none. false: int(i / (n_block / n_residual)) in floating point,
-                                                   skipped blocks too, the last block none, as diffusers */
+    bool      residual_last;                    /* TRESS_LAST_VENDOR: block i takes residual i / (n_block / n_residual) in
+                                                   integers, the last block too, skipped blocks none. false: in floating
+                                                   point, skipped blocks too, the last block none, as diffusers */
     const int *skip; int n_skip;                /* blocks left out (skip-layer guidance) */
     tr_tensor out;                              /* [b, 16, h, w] velocity */
     void (*probe)(void *self, const char *stage, int block, tr_tensor t); void *probe_self;  /* tests: every stage; may be NULL */

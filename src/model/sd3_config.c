@@ -93,18 +93,30 @@ static tress_status check_keys(const reader *r, const char *const *known)
 static tress_status check_width(const char *where, int n_head, int d_head)
 {
     if (d_head % 8 || (int64_t)n_head * d_head > D_MAX || ((int64_t)n_head * d_head) % 4)
-        return tr_fail(TRESS_E_FORMAT, "%s: %d heads of %d channels are not supported: expected a multiple of 8 a head, at most %d in all",
+        return tr_fail(TRESS_E_FORMAT, "%s: %d heads of %d channels are not supported: expected a multiple of 8 a head, "
+                                       "at most %d in all",
                        where, n_head, d_head, D_MAX);
+    return TRESS_OK;
+}
+
+/* Text tokens come out of the embedder as wide as image tokens. */
+static tress_status check_caption(const reader *r, int width)
+{
+    int d = 0;
+    const tress_status st = read_int(&d, r, "caption_projection_dim", 1, D_MAX, 1152);
+    if (st != TRESS_OK) return st;
+    if (d != width)
+        return tr_fail(TRESS_E_FORMAT, "%s: \"caption_projection_dim\" is %d, expected num_attention_heads x attention_head_dim, %d",
+                       r->where, d, width);
     return TRESS_OK;
 }
 
 static tress_status mmdit_from_json(tr_mmdit_config *c, const reader *r)
 {
-    static const char *const known[] = { "sample_size", "patch_size", "in_channels", "num_layers", "attention_head_dim", "num_attention_heads",
-        "joint_attention_dim", "caption_projection_dim", "pooled_projection_dim", "out_channels", "pos_embed_max_size",
+    static const char *const known[] = {
+        "sample_size", "patch_size", "in_channels", "num_layers", "attention_head_dim", "num_attention_heads", "joint_attention_dim", "caption_projection_dim", "pooled_projection_dim", "out_channels", "pos_embed_max_size",
         "dual_attention_layers", "qk_norm", NULL };
     tress_status st = TRESS_OK;
-    int d_caption;
     TR_TRY(read_class(r, "SD3Transformer2DModel"));
     TR_TRY(check_keys(r, known));
     TR_TRY(read_int(&c->sample_size, r, "sample_size", 1, 4096, 128));
@@ -118,10 +130,7 @@ static tress_status mmdit_from_json(tr_mmdit_config *c, const reader *r)
     TR_TRY(read_int(&c->d_pooled, r, "pooled_projection_dim", 1, 65536, 2048));
     TR_TRY(read_int(&c->pos_max, r, "pos_embed_max_size", 1, 1024, 96));
     TR_TRY(check_width(r->where, c->n_head, c->d_head));
-    TR_TRY(read_int(&d_caption, r, "caption_projection_dim", 1, D_MAX, 1152));
-    if (d_caption != c->n_head * c->d_head)
-        TR_TRY(tr_fail(TRESS_E_FORMAT, "%s: \"caption_projection_dim\" is %d, expected num_attention_heads x attention_head_dim = %d",
-                       r->where, d_caption, c->n_head * c->d_head));
+    TR_TRY(check_caption(r, c->n_head * c->d_head));
     TR_TRY(read_qk_norm(&c->qk_norm, r));
     TR_TRY(read_dual(c->dual, r, c->n_block));
 done:
@@ -130,13 +139,12 @@ done:
 
 static tress_status controlnet_from_json(tr_controlnet_config *c, const reader *r)
 {
-    static const char *const known[] = { "sample_size", "patch_size", "in_channels", "num_layers", "attention_head_dim", "num_attention_heads",
-        "joint_attention_dim", "caption_projection_dim", "pooled_projection_dim", "out_channels", "pos_embed_max_size",
+    static const char *const known[] = {
+        "sample_size", "patch_size", "in_channels", "num_layers", "attention_head_dim", "num_attention_heads", "joint_attention_dim", "caption_projection_dim", "pooled_projection_dim", "out_channels", "pos_embed_max_size",
         "extra_conditioning_channels", "dual_attention_layers", "qk_norm", "pos_embed_type", "use_pos_embed",
         "force_zeros_for_pooled_projection", NULL };
     tress_status st = TRESS_OK;
     bool own_embed;
-    int d_caption;
     TR_TRY(read_class(r, "SD3ControlNetModel"));
     TR_TRY(check_keys(r, known));
     TR_TRY(read_int(&c->patch, r, "patch_size", 1, 8, 2));
@@ -156,14 +164,12 @@ static tress_status controlnet_from_json(tr_controlnet_config *c, const reader *
         if (is_set(r, "pos_embed_type") || !json_object_get(r->o, "pos_embed_type"))
             TR_TRY(tr_json_string(&type, r->o, "pos_embed_type", "sincos", r->where));
         if (strcmp(type, "sincos") != 0)
-            TR_TRY(tr_fail(TRESS_E_FORMAT, "%s: \"pos_embed_type\" is %s beside \"use_pos_embed\" true, expected \"sincos\"", r->where, type));
+            TR_TRY(tr_fail(TRESS_E_FORMAT, "%s: \"pos_embed_type\" is %s beside \"use_pos_embed\" true, expected \"sincos\"",
+                           r->where, type));
         TR_TRY(read_int(&c->pos_max, r, "pos_embed_max_size", 1, 1024, 96));
     }
     if (text) {                                 /* diffusers' block without text has neither */
-        TR_TRY(read_int(&d_caption, r, "caption_projection_dim", 1, D_MAX, 1152));
-        if (d_caption != c->n_head * c->d_head)
-            TR_TRY(tr_fail(TRESS_E_FORMAT, "%s: \"caption_projection_dim\" is %d, expected num_attention_heads x attention_head_dim = %d",
-                           r->where, d_caption, c->n_head * c->d_head));
+        TR_TRY(check_caption(r, c->n_head * c->d_head));
         TR_TRY(read_qk_norm(&c->qk_norm, r));
         TR_TRY(read_dual(c->dual, r, c->n_block));
     }
@@ -179,7 +185,8 @@ static tress_status need(tr_tensor *out, tr_weights *w, int rank, const char *na
     tr_tensor t;
     char text[TR_DIMS_TEXT];
     if (!tr_weights_find(w, name, &t))
-        return tr_fail(TRESS_E_FORMAT, "%s has no config.json and no tensor %s: not a network of this kind", tr_weights_where(w), name);
+        return tr_fail(TRESS_E_FORMAT, "%s has no config.json and no tensor %s: not a network of this kind",
+                       tr_weights_where(w), name);
     bool fine = t.rank == rank;
     for (int i = 0; fine && i < rank; i++) fine = t.shape[i] >= 1 && t.shape[i] <= 65536;
     if (!fine)
@@ -199,7 +206,9 @@ static bool has(tr_weights *w, const char *format, int i)
 
 static tress_status patch_from_shape(int *out, tr_weights *w, tr_tensor proj)
 {
-    if (proj.shape[2] > 8) return tr_fail(TRESS_E_SHAPE, "%s: patches of %" PRId64 " latent pixels, expected at most 8", tr_weights_where(w), proj.shape[2]);
+    if (proj.shape[2] > 8)
+        return tr_fail(TRESS_E_SHAPE, "%s: patches of %" PRId64 " latent pixels, expected at most 8",
+                       tr_weights_where(w), proj.shape[2]);
     *out = (int)proj.shape[2];
     return TRESS_OK;
 }
