@@ -294,6 +294,39 @@ static void test_peak(void **state)
     assert_true(peak(1024, 4, false) < (size_t)1000 << 20);
 }
 
+/* What a dry device counts is what a real one takes and does. */
+static void test_dry(void **state)
+{
+    (void)state;
+    for (int band = 0; band < 3; band += 2) {
+        fixture x;
+        tr_device *d = NULL;
+        tr_stream *s = NULL;
+        tr_vae *v = NULL;
+        tr_tensor image, latent;
+        open_case(&x, "quant", 2, TR_F16);
+        float *out = room(x.n_image);
+        decode(&x, out, band);
+        ok(tr_device_open(&d, &(tr_device_spec){ .dry = true, .n_thread = 2 }));
+        ok(tr_stream_new(&s, d));
+        ok(tr_vae_open(&v, d, x.weights, &x.config));
+        ok(tr_device_take(d, &image, TR_F32, image_dims(&x)));
+        ok(tr_device_take(d, &latent, TR_F32, latent_dims(&x)));
+        ok(tr_vae_decode(v, s, image, latent, band));
+        const tr_stream_stats real = tr_stream_count(x.stream), dry = tr_stream_count(s);
+        assert_int_equal(dry.scratch_peak, real.scratch_peak);
+        assert_int_equal(dry.n_op, real.n_op);
+        assert_true(dry.flops == real.flops && dry.bytes == real.bytes && dry.flops > 0);
+        tr_device_give(d, image);
+        tr_device_give(d, latent);
+        tr_vae_close(v);
+        tr_stream_free(s);
+        tr_device_close(d);
+        tr_free(out);
+        close_case(&x);
+    }
+}
+
 /* ---- what files may say ---------------------------------------------------------------------------------- */
 static tress_status try_config(const char *text, tr_vae_config *c)
 {
@@ -384,7 +417,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden), cmocka_unit_test(test_bands), cmocka_unit_test(test_bands_large), cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_allocation), cmocka_unit_test(test_peak), cmocka_unit_test(test_config), cmocka_unit_test(test_shapes), cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_allocation), cmocka_unit_test(test_peak), cmocka_unit_test(test_dry), cmocka_unit_test(test_config), cmocka_unit_test(test_shapes), cmocka_unit_test(test_cancel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

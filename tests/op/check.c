@@ -220,10 +220,17 @@ double *check_f64(check *c, tr_tensor x)
 }
 
 /* ---- comparisons ----------------------------------------------------------------------------------------- */
-void check_ok(check *c, tress_status st)
+void check_begin(check *c)
 {
     c->i_case++;
+    c->n_alloc = tr_mem_now().n_alloc;
+}
+
+void check_end(check *c, tress_status st)
+{
+    const int64_t n = tr_mem_now().n_alloc - c->n_alloc;
     if (st != TRESS_OK) check_fault(c, "%s: %s", tress_status_name(st), tr_message());
+    if (c->warm && n) check_fault(c, "case %" PRId64 ": %" PRId64 " allocations in a stream that has done this before", c->i_case, n);
 }
 
 static void digest_add(check *c, const void *bytes, size_t n)

@@ -39,8 +39,11 @@ double *check_room(check *c, int64_t n);                                        
 /* Ends what was handed out so far and checks guards, inputs and untouched outputs. For tests of many or large cases. */
 void check_release(check *c);
 
-/* The op must succeed. Each call begins a case; --case N reports that one alone. */
-void check_ok(check *c, tress_status st);
+/* The op must succeed. Each call begins a case; --case N reports that one alone. In a second run over the same stream, which the
+ * program adds, the op must not allocate. */
+void check_begin(check *c);
+void check_end(check *c, tress_status st);
+#define check_ok(c, call) (check_begin(c), check_end(c, call))
 /* |y - want| <= bound u mag for every element of y in row-major order, u = 2^-24; narrower outputs add their own rounding.
  * mag is the formula of want with |terms|. */
 void check_near(check *c, tr_tensor y, const double *want, const double *mag, double bound);

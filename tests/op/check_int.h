@@ -37,6 +37,8 @@ struct check {
     uint64_t   seed, n_made;
     int64_t    i_case, only_case;               /* only_case < 0: all */
     int64_t    i_check, spoil_check;            /* sabotage: which check gets a spoiled element; < 0: none */
+    bool       warm;                            /* this stream has run the test before: ops must not allocate */
+    int64_t    n_alloc;                         /* when the op began */
     bool       quiet;                           /* sabotage: a fault is what we want, come back by longjmp */
     void      *escape;                          /* jmp_buf */
     uint64_t   digest;                          /* of every checked output */
