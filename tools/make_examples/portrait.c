@@ -332,7 +332,7 @@ static vec shade(const scene *s, hit h, double px, double py, double occlusion, 
     const double fill = clamp(dot(n, unit(v3(-key.x * 1.2, 0.1, 0.6))), 0, 1);
     out = add(out, mul(times(c.albedo, v3(0.75, 0.82, 1.0)), 0.24 * fill * occlusion));
     out = add(out, mul(sun, spec));
-    out = add(out, mul(add(p->glow, v3(0.25, 0.25, 0.28)), 0.20 * edge * occlusion * (1 - 0.6 * c.hair)));
+    out = add(out, mul(add(p->glow, v3(0.25, 0.25, 0.28)), 0.20 * edge * occlusion * (1 - 0.6 * c.hair) * ramp(-0.55, 0.15, n.y)));
     if (skin) out = times(out, v3(1, 0.80 + 0.20 * occlusion, 0.76 + 0.24 * occlusion));    /* light between skin and skin is red */
     return out;
 }
