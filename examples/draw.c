@@ -1,7 +1,7 @@
 /* draw.c - the C library in one page: a sketch and a few words into a picture, with a progress line, stopped by Ctrl-C.
  *
  *     cc examples/draw.c $(pkg-config --cflags --libs tress) -o draw
- *     ./draw models/mini examples/sketches/waves.png "long wavy red hair" out.png
+ *     ./draw models/mini examples/sketch/wavy.png "long wavy red hair" out.png
  */
 #include <signal.h>
 #include <stdio.h>
