@@ -14,7 +14,7 @@ typedef struct vocab {                          /* while the files are read */
     entry *list; int n, n_room;
     tr_map64 by_name;                           /* hash of the name -> index into list */
     char *copies; size_t n_copies, n_copies_max;         /* names that had escapes; never moves */
-    uint8_t *taken;                             /* [N_ID_MAX] ids given */
+    uint8_t *taken;                             /* one bit for each id below N_ID_MAX: given */
     int id_max;
 } vocab;
 
@@ -33,7 +33,7 @@ static tress_status vocab_init(vocab *v, size_t n_text)
     v->id_max = -1;
     v->n_copies_max = n_text;
     TR_TRY(tr_alloc_raw((void **)&v->copies, n_text));
-    TR_TRY(tr_alloc((void **)&v->taken, N_ID_MAX));
+    TR_TRY(tr_alloc((void **)&v->taken, N_ID_MAX / 8));
     TR_TRY(tr_map64_reserve(&v->by_name, (uint32_t)n_guess));
 done:
     return st;
@@ -51,7 +51,7 @@ static tress_status vocab_put(vocab *v, tr_scan *p, tr_text_view name, bool stab
     uint32_t *at;
     if (name.n == 0 || name.n > LEN_MAX)
         return tr_fail(TRESS_E_FORMAT, "%s: entry %d has a name of %zu bytes, expected 1 to %d", p->where, v->n, name.n, LEN_MAX);
-    if (v->taken[id]) return tr_fail(TRESS_E_FORMAT, "%s: the id %" PRId64 " is given twice, the second time to \"%.*s\"", p->where, id, (int)name.n, name.s);
+    if (v->taken[id / 8] >> id % 8 & 1) return tr_fail(TRESS_E_FORMAT, "%s: the id %" PRId64 " is given twice, the second time to \"%.*s\"", p->where, id, (int)name.n, name.s);
     if (!stable) {
         TR_ASSERT(name.n <= v->n_copies_max - v->n_copies);      /* together they are shorter than the text they come from */
         memcpy(v->copies + v->n_copies, name.s, name.n);
@@ -66,7 +66,7 @@ static tress_status vocab_put(vocab *v, tr_scan *p, tr_text_view name, bool stab
     TR_TRY(tr_map64_put(&v->by_name, tr_map64_name(name.s, name.n), (uint32_t)v->n, &at));
     if (*at != (uint32_t)v->n) return tr_fail(TRESS_E_FORMAT, "%s: \"%.*s\" stands there twice", p->where, (int)name.n, name.s);
     v->list[v->n++] = (entry){ name, (int32_t)id };
-    v->taken[id] = 1;
+    v->taken[id / 8] |= (uint8_t)(1 << id % 8);
     if (id > v->id_max) v->id_max = (int)id;
 done:
     return st;

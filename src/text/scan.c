@@ -141,6 +141,13 @@ done:
     return st;
 }
 
+/* Bytes of a string that mean themselves and nothing else: ASCII without controls, quote and backslash. */
+#define P1 1
+#define P4 P1, P1, P1, P1
+#define P16 P4, P4, P4, P4
+static const uint8_t plain[256] = { [' '] = 1, ['!'] = 1, ['#'] = 1, [0x24] = P4, P4, P4, [0x30] = P16, P16, [0x50] = P4, P4, P4, [0x5D] = 1, 1, 1,
+                                    [0x60] = P16, P16 };
+
 tress_status tr_scan_string(tr_scan *p, tr_text_view *out, bool *stable)
 {
     if (after_blanks(p) != '"') return tr_scan_fail(p, "expected a string");
@@ -148,6 +155,8 @@ tress_status tr_scan_string(tr_scan *p, tr_text_view *out, bool *stable)
     size_t i = begin;
     bool escapes = false, ascii = true;
     for (;; i++) {
+        /* The NUL behind the text ends this loop at the latest. */
+        while (plain[(uint8_t)p->s[i]]) i++;
         const uint8_t c = i < p->n ? (uint8_t)p->s[i] : 0;
         if (c == '"') break;
         if (c < 0x20) return tr_scan_fail(p, i < p->n ? "a control character in a string" : "a string without end");

@@ -132,36 +132,79 @@ int tr_char_lower(uint32_t out[2], uint32_t c)
     return out[0] = (uint32_t)utf8proc_tolower((utf8proc_int32_t)c), 1;
 }
 
-tress_status tr_char_compose(int32_t *out, size_t *n_out, size_t room, const char *s, size_t n)
+static int order_of(int32_t c) { return utf8proc_get_property(c)->combining_class; }
+
+/* Canonical order of c[n]: within a run of marks the lower class first, equal ones as they came. By binary search and one
+ * move each: utf8proc's own exchange of neighbours takes seconds for 64 KiB of marks. */
+static void put_in_order(int32_t *c, size_t n)
+{
+    size_t run = 0;                                                    /* where the run of marks begins */
+    for (size_t i = 0; i < n; i++) {
+        const int32_t mark = c[i];
+        const int order = order_of(mark);
+        if (order == 0) {
+            run = i + 1;
+            continue;
+        }
+        if (i == run || order_of(c[i - 1]) <= order) continue;
+        size_t low = run, high = i;                                    /* the first of a higher class */
+        while (low < high) {
+            const size_t mid = (low + high) / 2;
+            if (order_of(c[mid]) > order) high = mid;
+            else low = mid + 1;
+        }
+        memmove(c + low + 1, c + low, (i - low) * sizeof *c);
+        c[low] = mark;
+    }
+}
+
+static tress_status compose_run(int32_t *out, size_t *n_out, size_t room, const char *s, size_t n)
 {
     const utf8proc_option_t option = UTF8PROC_STABLE | UTF8PROC_COMPOSE;
     size_t at = 0;
+    int last = 0;
+    for (size_t i = 0; i < n;) {
+        uint32_t c;
+        i += (size_t)tr_utf8_next(s + i, n - i, &c);
+        const utf8proc_ssize_t k = utf8proc_decompose_char((utf8proc_int32_t)c, out + at, (utf8proc_ssize_t)(room - at), option, &last);
+        if (k < 0) return tr_fail(TRESS_E_OOM, "a text cannot be decomposed: %s", utf8proc_errmsg(k));
+        TR_ASSERT((size_t)k <= room - at);
+        at += (size_t)k;
+    }
+    put_in_order(out, at);
+    const utf8proc_ssize_t k = utf8proc_normalize_utf32(out, (utf8proc_ssize_t)at, option);
+    if (k < 0) return tr_fail(TRESS_E_OOM, "a text cannot be composed: %s", utf8proc_errmsg(k));
+    return *n_out = (size_t)k, TRESS_OK;
+}
+
+tress_status tr_char_compose(int32_t *out, size_t *n_out, size_t room, const char *s, size_t n)
+{
+    tress_status st = TRESS_OK;
+    size_t at = 0;
     for (size_t i = 0; i < n;) {
         /* A run up to the next mark that is too young for the tables: that one is copied, and nothing crosses it. */
-        size_t end = i;
+        size_t end = i, k = 0;
         uint32_t c = 0;
-        int k = 0;
         while (end < n) {
-            k = tr_utf8_next(s + end, n - end, &c);
+            k = (size_t)tr_utf8_next(s + end, n - end, &c);
             if (in_ranges(newer_inert, N_OF(newer_inert), c)) break;
-            end += (size_t)k;
+            end += k;
         }
         if (end > i) {
-            utf8proc_ssize_t m = utf8proc_decompose((const utf8proc_uint8_t *)s + i, (utf8proc_ssize_t)(end - i), out + at,
-                                                    (utf8proc_ssize_t)(room - at), option);
-            if (m >= 0 && (size_t)m <= room - at) m = utf8proc_normalize_utf32(out + at, m, option);
-            if (m < 0) return tr_fail(TRESS_E_OOM, "a text cannot be composed: %s", utf8proc_errmsg(m));
-            TR_ASSERT((size_t)m <= room - at);
-            at += (size_t)m;
+            size_t n_run = 0;
+            TR_TRY(compose_run(out + at, &n_run, room - at, s + i, end - i));
+            at += n_run;
         }
         if (end < n) {
             TR_ASSERT(at < room);
             out[at++] = (int32_t)c;
-            end += (size_t)k;
+            end += k;
         }
         i = end;
     }
-    return *n_out = at, TRESS_OK;
+    *n_out = at;
+done:
+    return st;
 }
 
 bool tr_char_breaks(uint32_t a, uint32_t b, int32_t *state)

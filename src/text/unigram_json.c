@@ -202,6 +202,7 @@ tress_status tr_unigram_read_json(tr_unigram *t, tr_added *file, int64_t *unk, c
     TR_TRY(tr_file_read(&text, &n, path, FILE_MAX));
     tr_scan_init(&scan, text, n, path);
     if (by_file) t->split_blanks = false;
+    TR_TRY(tr_map64_reserve(&t->child, (uint32_t)(n / 24 < 131072 ? n / 24 : 131072)));
     TR_TRY(tr_scan_enter(&scan, '{'));
     for (;;) {
         TR_TRY(tr_scan_next(&scan, &more, &key));
