@@ -1,4 +1,4 @@
-/* tress completions: what a shell reads to complete tress; and the list of all commands. */
+/* tress completions: what a shell reads to complete tress. */
 #include "cli.h"
 
 typedef struct completions_args {
@@ -18,17 +18,10 @@ static tress_status run(tress *t, const void *args)
     return cli_completions(a->shell) ? TRESS_OK : cli_fail(TRESS_E_ARG, "SHELL is \"%s\", expected bash, zsh or fish", a->shell);
 }
 
-static const cli_command cli_completions_command = {
+const cli_command cli_completions_cmd = {
     "completions", "print completions for a shell", sizeof(completions_args), options, run,
     .examples = "  tress completions bash > ~/.local/share/bash-completion/completions/tress\n"
                 "  tress completions zsh > ~/.zfunc/_tress\n"
                 "  tress completions fish > ~/.config/fish/completions/tress.fish\n",
     .no_handle = true,
-};
-
-extern const cli_command cli_pull, cli_generate, cli_probe, cli_info, cli_plan, cli_lora_info, cli_lora_convert;
-
-const cli_command *const cli_commands[] = {
-    &cli_generate, &cli_plan, &cli_pull, &cli_info, &cli_lora_info, &cli_lora_convert, &cli_probe,
-    &cli_completions_command, NULL,
 };

@@ -2,6 +2,7 @@
 #include "drawing.h"
 
 #include <stdio.h>
+#include <string.h>
 
 typedef struct plan_args {
     cli_common    common;
@@ -49,6 +50,24 @@ static void print_json(const tress_plan *p)
     printf("]}\n");
 }
 
+/* Without a sketch: one stroke on a page of the size that would be drawn, so that the ControlNet counts. */
+static tress_status stand_in(tress *t, tress_image **out, const tress_model_args *model, const tress_generate_args *args)
+{
+    tress_plan *p = NULL;
+    tress_generate_args g = *args;
+    tress_model_args m = *model;
+    int w = 0, h = 0;
+    g.control_strength = 0;
+    m.no_control = true;
+    tress_status st = tress_plan_generate(t, &m, &g, &p);
+    if (st != TRESS_OK) return st;
+    tress_plan_size(p, &w, &h);
+    tress_plan_free(p);
+    unsigned char *page = memset(cli_alloc((size_t)w * (size_t)h), 255, (size_t)w * (size_t)h);
+    memset(page + (size_t)w * (size_t)(h / 2) + w / 4, 0, (size_t)w / 2);
+    return tress_image_new(t, out, &(tress_image_info){ .width = w, .height = h, .channels = 1, .depth = 8 }, page);
+}
+
 static tress_status run(tress *t, const void *args)
 {
     const plan_args *a = args;
@@ -56,12 +75,16 @@ static tress_status run(tress *t, const void *args)
     tress_generate_args g;
     tress_plan *p = NULL;
     sampling_args s = a->sampling;
-    if (!a->drawing.sketch) s.control_strength = 0;             /* a plan may be made without a sketch; control counts when the model has it */
+    tress_model_args m = model_args_of(&a->model);
+    const bool no_sketch = !a->drawing.sketch && !a->drawing.photo && s.control_strength > 0;
+    if (no_sketch) s.control_strength = 0;
     tress_status st = drawing_check(&a->drawing, &s);
     if (st == TRESS_OK) st = drawing_open(t, &pictures, &g, &a->drawing, &a->sampling);
+    if (st == TRESS_OK && no_sketch) st = stand_in(t, &pictures.sketch, &m, &g);
     if (st == TRESS_OK) {
-        const tress_model_args ma = model_args_of(&a->model);
-        st = tress_plan_generate(t, &ma, &g, &p);
+        g.sketch = pictures.sketch;
+        m.no_control = !g.sketch;
+        st = tress_plan_generate(t, &m, &g, &p);
     }
     if (st == TRESS_OK) {
         if (a->json) print_json(p);

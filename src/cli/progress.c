@@ -56,10 +56,13 @@ static const char *bytes(char buf[32], double n)
 static void amount(char *buf, size_t n, const tress_progress *p)
 {
     char a[32], b[32];
-    if (strcmp(p->stage, "download") == 0) snprintf(buf, n, p->n > 0 ? "%s of %s" : "%s", bytes(a, (double)p->i), bytes(b, (double)p->n));
+    if (strcmp(p->stage, "download") == 0 || strcmp(p->stage, "convert") == 0) snprintf(buf, n, p->n > 0 ? "%s of %s" : "%s", bytes(a, (double)p->i), bytes(b, (double)p->n));
     else if (p->n > 0) snprintf(buf, n, "%lld of %lld", (long long)p->i, (long long)p->n);
     else snprintf(buf, n, "%lld", (long long)p->i);
 }
+
+/* An estimate from the first blink is noise. */
+static bool has_left(const tress_progress *p) { return p->left >= 0 && p->i < p->n && p->seconds >= 1; }
 
 static void bar(const tress_progress *p)
 {
@@ -75,7 +78,7 @@ static void bar(const tress_progress *p)
         n += snprintf(line + n, sizeof line - (size_t)n, "] ");
     }
     n += snprintf(line + n, sizeof line - (size_t)n, "%s", done);
-    if (p->left >= 0) n += snprintf(line + n, sizeof line - (size_t)n, ", %s left", duration(left, p->left));
+    if (has_left(p)) n += snprintf(line + n, sizeof line - (size_t)n, ", %s left", duration(left, p->left));
     if (n >= columns) line[columns - 1] = 0;
     fprintf(stderr, "\r%s\033[K", line);
     fflush(stderr);
@@ -86,7 +89,7 @@ static void plain(const tress_progress *p)
 {
     char done[80], left[32];
     amount(done, sizeof done, p);
-    if (p->left > 0 && p->i < p->n) fprintf(stderr, "%s %s, %s left\n", p->stage, done, duration(left, p->left));
+    if (has_left(p)) fprintf(stderr, "%s %s, %s left\n", p->stage, done, duration(left, p->left));
     else if (p->n > 0 && p->i >= p->n) fprintf(stderr, "%s %s, %s\n", p->stage, done, duration(left, p->seconds));
     else fprintf(stderr, "%s %s\n", p->stage, done);
 }
