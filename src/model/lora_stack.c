@@ -24,6 +24,12 @@ typedef struct slot { const char *name; int i; } slot;
 
 static int by_name(const void *a, const void *b) { return strcmp(((const slot *)a)->name, ((const slot *)b)->name); }
 
+/* The fault lies in this adapter's file. */
+static tress_status of_file(tress_status st, const tr_lora *l)
+{
+    return tr_lora_path(l)[0] ? tr_note(st, "%s", tr_lora_path(l)) : st;
+}
+
 /* For every pair of every adapter, in order: the layer it sits on. *out is new, [pairs of all]. */
 static tress_status match(int **out, tr_lora_stack *k, const tr_lora *const *list, int n)
 {
@@ -44,16 +50,17 @@ static tress_status match(int **out, tr_lora_stack *k, const tr_lora *const *lis
         for (int j = 0; j < tr_lora_count(list[i]); j++) {
             const tr_lora_pair *pair = tr_lora_at(list[i], j);
             const slot *found = bsearch(&(slot){ pair->layer, 0 }, index, (size_t)k->n, sizeof *index, by_name);
-            if (!found) TR_TRY(tr_fail(TRESS_E_CONTRACT, "LoRA key %s matches no layer of the transformer", pair->layer));
+            if (!found) TR_TRY(of_file(tr_fail(TRESS_E_CONTRACT, "LoRA key %s matches no layer of the transformer", pair->layer), list[i]));
             const stacked *s = &k->at[found->i];
             const tr_tensor w = s->layer->w;
             if (pair->rank < 1 || pair->rank > 4096 || !tr_has_dims(pair->a, TR_DIMS(pair->rank, w.shape[1])) ||
                 !tr_has_dims(pair->up, TR_DIMS(w.shape[0], pair->rank))) {
                 char a[TR_DIMS_TEXT], up[TR_DIMS_TEXT];
-                TR_TRY(tr_fail(TRESS_E_SHAPE, "LoRA on %s has A %s and B %s of rank %d, the layer takes [r, %" PRId64
+                TR_TRY(of_file(tr_fail(TRESS_E_SHAPE, "LoRA on %s has A %s and B %s of rank %d, the layer takes [r, %" PRId64
                                               "] and [%" PRId64 ", r]",
                                pair->layer, tr_dims_text(a, pair->a.rank, pair->a.shape),
-                               tr_dims_text(up, pair->up.rank, pair->up.shape), pair->rank, w.shape[1], w.shape[0]));
+                               tr_dims_text(up, pair->up.rank, pair->up.shape), pair->rank, w.shape[1], w.shape[0]),
+                               list[i]));
             }
             place[at++] = found->i;
         }

@@ -24,7 +24,7 @@ static run_result ran;
 static inline int run_enter(void **state)
 {
     (void)state;
-    strcpy(run_dir, "/tmp/tress-cli-XXXXXX");
+    strcpy(run_dir, access("/dev/shm", W_OK) == 0 ? "/dev/shm/tress-cli-XXXXXX" : "/tmp/tress-cli-XXXXXX");
     return mkdtemp(run_dir) ? 0 : -1;
 }
 
@@ -78,7 +78,7 @@ static inline int run_argv(const char *const *argv, double interrupt)
 
 static inline bool run_there(const char *name)
 {
-    char path[160];
+    char path[1024];
     struct stat info;
     snprintf(path, sizeof path, "%s/%s", run_dir, name);
     return lstat(path, &info) == 0;
@@ -87,7 +87,7 @@ static inline bool run_there(const char *name)
 /* name with these bytes, in run_dir */
 static inline void run_put(const char *name, const void *bytes, size_t n)
 {
-    char path[160];
+    char path[1024];
     snprintf(path, sizeof path, "%s/%s", run_dir, name);
     FILE *f = fopen(path, "wb");
     if (!f || fwrite(bytes, 1, n, f) != n || fclose(f) != 0) abort();
