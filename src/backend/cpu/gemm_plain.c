@@ -1,4 +1,4 @@
-/* Plain C: tiles of 4 x 8, whose inner loops over columns a compiler can put into whatever vectors the machine has. */
+/* Plain C: tiles of 4 x 8. */
 #define TR_VEC 1
 #include "backend/cpu/gemm.h"
 #include "backend/cpu/vec.h"
@@ -22,17 +22,36 @@ static inline float load_weights(const void *p, tr_dtype t, int64_t n)
 #include "backend/cpu/gemm_inl.h"
 #include "backend/cpu/winograd_inl.h"
 
-INLINE void tile_n(float *restrict c, int64_t ldc, const float *restrict a, int64_t lda, const float *restrict b, int64_t k,
-                   bool add, const int rows)
+typedef float four __attribute__((vector_size(16)));          /* the compiler's own vectors: any machine that has some uses them */
+
+INLINE four load_four(const float *p)
 {
-    float s[ROWS][COLS];
-    for (int i = 0; i < rows; i++)
-        for (int l = 0; l < COLS; l++) s[i][l] = add ? c[i * ldc + l] : 0;
-    for (int64_t j = 0; j < k; j++)
-        for (int i = 0; i < rows; i++)
-            for (int l = 0; l < COLS; l++) s[i][l] += a[i * lda + j] * b[j * COLS + l];
-    for (int i = 0; i < rows; i++)
-        for (int l = 0; l < COLS; l++) c[i * ldc + l] = s[i][l];
+    four v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE void tile_n(float *c, int64_t ldc, const float *a, int64_t lda, const float *b, int64_t k, bool add, const int rows)
+{
+    four s[ROWS][2];
+#pragma GCC unroll 4
+    for (int i = 0; i < rows; i++) {
+        s[i][0] = add ? load_four(c + i * ldc) : (four){ 0 };
+        s[i][1] = add ? load_four(c + i * ldc + 4) : (four){ 0 };
+    }
+    for (int64_t j = 0; j < k; j++, b += COLS) {
+        const four b0 = load_four(b), b1 = load_four(b + 4);
+#pragma GCC unroll 4
+        for (int i = 0; i < rows; i++) {
+            s[i][0] += a[i * lda + j] * b0;
+            s[i][1] += a[i * lda + j] * b1;
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < rows; i++) {
+        memcpy(c + i * ldc, &s[i][0], sizeof s[i][0]);
+        memcpy(c + i * ldc + 4, &s[i][1], sizeof s[i][1]);
+    }
 }
 
 static void tile(float *c, int64_t ldc, const float *a, int64_t lda, const float *b, int64_t k, int n_row, bool add)
