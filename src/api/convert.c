@@ -182,6 +182,48 @@ static tr_dtype type_for(const job *j, const char *name, tr_tensor t)
     return j->type;
 }
 
+/* Build the module on a device that computes nothing: it looks up every tensor it has, so that what is missing, of another shape or
+ * no part of it is known before anything is written. */
+static tress_status check_part(tr_weights *w, tr_module m)
+{
+    tress_status st = TRESS_OK;
+    tr_device *dry = NULL;
+    union { tr_mmdit_config t; tr_controlnet_config n; tr_vae_config v; tr_clip_config c; tr_t5_config e; } config;
+    union { tr_mmdit *t; tr_controlnet *n; tr_vae *v; tr_clip *c; tr_t5 *e; } net = { NULL };
+    TR_TRY(tr_device_open(&dry, &(tr_device_spec){ .kind = TRESS_BACKEND_CPU, .n_thread = 1, .dry = true }));
+    switch (m) {
+    case TR_MODULE_TRANSFORMER:
+        TR_TRY(tr_mmdit_config_read(&config.t, w));
+        TR_TRY(tr_mmdit_open(&net.t, dry, w, &config.t));
+        tr_mmdit_close(net.t);
+        break;
+    case TR_MODULE_CONTROLNET:
+        TR_TRY(tr_controlnet_config_read(&config.n, w));
+        TR_TRY(tr_controlnet_open(&net.n, dry, w, &config.n));
+        tr_controlnet_close(net.n);
+        break;
+    case TR_MODULE_VAE:
+        TR_TRY(tr_vae_config_read(&config.v, w));
+        TR_TRY(tr_vae_open(&net.v, dry, w, &config.v));
+        tr_vae_close(net.v);
+        break;
+    case TR_MODULE_CLIP_L:
+    case TR_MODULE_CLIP_G:
+        TR_TRY(tr_clip_config_read(&config.c, w));
+        TR_TRY(tr_clip_open(&net.c, dry, w, &config.c));
+        tr_clip_close(net.c);
+        break;
+    case TR_MODULE_T5:
+        TR_TRY(tr_t5_config_read(&config.e, w));
+        TR_TRY(tr_t5_open(&net.e, dry, w, &config.e));
+        tr_t5_close(net.e);
+        break;
+    }
+done:
+    tr_device_close(dry);
+    return st;
+}
+
 static tress_status open_part(job *j, tr_module m)
 {
     tress_status st = TRESS_OK;
@@ -194,11 +236,8 @@ static tress_status open_part(job *j, tr_module m)
     TR_TRY(tr_alloc_array(&v, p->n, sizeof *p->list));
     p->list = v;
     for (int i = 0; i < p->n; i++) {
-        tr_tensor t = tr_weights_at(p->w, i), used;
+        const tr_tensor t = tr_weights_at(p->w, i);
         const char *name = tr_weights_name(p->w, i);
-        tr_dims d = { .rank = t.rank };
-        memcpy(d.n, t.shape, sizeof d.n);
-        if (t.dtype <= TR_F8_E4M3) TR_TRY(tr_weights_get(p->w, &used, d, "%s", name));
         p->list[i].name = name;
         p->list[i].t = t;
         p->list[i].t.dtype = type_for(j, name, t);
@@ -207,6 +246,7 @@ static tress_status open_part(job *j, tr_module m)
             tr_weights_find(p->w, "text_model.final_layer_norm.weight", &norm)) p->list[i].t.dtype = norm.dtype;
         j->total += tr_count(t) * (int64_t)tr_dtype_size(p->list[i].t.dtype);
     }
+    TR_TRY(check_part(p->w, m));
     TR_TRY(tr_weights_check(p->w, tr_device_threads(j->t->host.device)));
     for (int i = 0; i < tr_weights_note_count(p->w); i++) tr_host_note(&j->t->host, "%s", tr_weights_note(p->w, i));
 done:

@@ -38,10 +38,11 @@ void convert_remove(const char *dir) { empty_folder(dir, remove_middle); }
 
 /* ---- configurations -------------------------------------------------------------------------------------- */
 
-static tress_status write_json(const char *dir, const char *name, const json_t *o)
+/* digits: 7 for numbers that we hold as float, so that 1e-6 is written as 1e-06; 15 for those that were read. */
+static tress_status write_json(const char *dir, const char *name, const json_t *o, size_t digits)
 {
     tress_status st = TRESS_OK;
-    char *path = NULL, *text = o ? json_dumps(o, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(9)) : NULL;
+    char *path = NULL, *text = o ? json_dumps(o, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(digits)) : NULL;
     tr_str s = { 0 };
     if (!text) TR_TRY(tr_fail(TRESS_E_OOM, "no memory for %s", name));
     TR_TRY(tr_str_printf(&s, "%s\n", text));
@@ -110,97 +111,44 @@ static tress_status make_controlnet(json_t **out, tr_weights *w)
     return TRESS_OK;
 }
 
-/* An extent of a tensor that the module cannot do without. */
-static tress_status extent(int *out, tr_weights *w, const char *name, int axis)
+static tress_status make_vae(json_t **out, tr_weights *w)
 {
-    tr_tensor t;
-    if (!tr_weights_find(w, name, &t) || axis >= t.rank || t.shape[axis] < 1 || t.shape[axis] > 1 << 20)
-        return tr_fail(TRESS_E_FORMAT, "%s: tensor %s is missing, or has no extent %d that tells a size", tr_weights_where(w), name, axis);
-    *out = (int)t.shape[axis];
+    tr_vae_config c;
+    const tress_status st = tr_vae_config_read(&c, w);
+    if (st != TRESS_OK) return st;
+    *out = json_pack("{s:s, s:s, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:b, s:b, s:b, s:b, s:i}", "_class_name", "AutoencoderKL", "act_fn", "silu",
+                     "block_out_channels", integers(c.channels, c.n_level), "down_block_types", repeated("DownEncoderBlock2D", c.n_level),
+                     "up_block_types", repeated("UpDecoderBlock2D", c.n_level), "in_channels", c.channels_in, "out_channels", c.channels_out,
+                     "latent_channels", c.latent_channels, "layers_per_block", c.layers_per_block, "norm_num_groups", c.norm_groups,
+                     "scaling_factor", (double)c.scale, "shift_factor", (double)c.shift, "use_quant_conv", (int)c.quant_conv,
+                     "use_post_quant_conv", (int)c.post_quant_conv, "mid_block_add_attention", (int)c.mid_attention, "force_upcast", 1, "sample_size", 1024);
     return TRESS_OK;
 }
 
-/* How many of format % 0, format % 1, .. there are. */
-static int count_layers(const tr_weights *w, const char *format, int max)
-{
-    tr_tensor t;
-    char name[128];
-    int n = 0;
-    for (; n < max; n++) {
-        tr_key_match m = { .index = { n }, .n_index = 1 };
-        if (tr_key_name(name, sizeof name, format, false, false, &m) != TRESS_OK || !tr_weights_find(w, name, &t)) break;
-    }
-    return n;
-}
-
-/* Original files hold the SD3 family's VAE: its scale and shift are not in them, and 32 groups fit its widths (fewer, if they do not). */
-static tress_status make_vae(json_t **out, tr_weights *w)
-{
-    tress_status st = TRESS_OK;
-    int channels[TR_LEVEL_MAX], latent = 0, in = 0, image = 0, groups = 32;
-    char name[128];
-    tr_tensor t;
-    const int n = count_layers(w, "encoder.down_blocks.#.resnets.0.conv1.weight", TR_LEVEL_MAX), layers = count_layers(w, "encoder.down_blocks.0.resnets.#.conv1.weight", 16);
-    if (n == 0) return tr_fail(TRESS_E_FORMAT, "%s: found no encoder.down_blocks", tr_weights_where(w));
-    for (int i = 0; i < n; i++) {
-        snprintf(name, sizeof name, "encoder.down_blocks.%d.resnets.0.conv1.weight", i);
-        TR_TRY(extent(&channels[i], w, name, 0));
-        while (channels[i] % groups != 0) groups /= 2;
-    }
-    TR_TRY(extent(&latent, w, "decoder.conv_in.weight", 1));
-    TR_TRY(extent(&in, w, "encoder.conv_in.weight", 1));
-    TR_TRY(extent(&image, w, "decoder.conv_out.weight", 0));
-    *out = json_pack("{s:s, s:s, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:b, s:b, s:b, s:b, s:i}", "_class_name", "AutoencoderKL", "act_fn", "silu",
-                     "block_out_channels", integers(channels, n), "down_block_types", repeated("DownEncoderBlock2D", n),
-                     "up_block_types", repeated("UpDecoderBlock2D", n), "in_channels", in, "out_channels", image, "latent_channels", latent,
-                     "layers_per_block", layers, "norm_num_groups", groups, "scaling_factor", 1.5305, "shift_factor", 0.0609,
-                     "use_quant_conv", (int)tr_weights_find(w, "quant_conv.weight", &t), "use_post_quant_conv", (int)tr_weights_find(w, "post_quant_conv.weight", &t),
-                     "mid_block_add_attention", (int)tr_weights_find(w, "encoder.mid_block.attentions.0.to_q.weight", &t), "force_upcast", 1, "sample_size", 1024);
-done:
-    return st;
-}
-
-/* Heads of both have 64 channels. */
 static tress_status make_clip(json_t **out, tr_weights *w)
 {
-    tress_status st = TRESS_OK;
-    int d = 0, vocab = 0, positions = 0, ff = 0, projection = 0;
-    const bool is_l = tr_weights_module(w) == TR_MODULE_CLIP_L;
-    TR_TRY(extent(&vocab, w, "text_model.embeddings.token_embedding.weight", 0));
-    TR_TRY(extent(&d, w, "text_model.embeddings.token_embedding.weight", 1));
-    TR_TRY(extent(&positions, w, "text_model.embeddings.position_embedding.weight", 0));
-    TR_TRY(extent(&ff, w, "text_model.encoder.layers.0.mlp.fc1.weight", 0));
-    TR_TRY(extent(&projection, w, "text_projection.weight", 0));
-    if (d % 64 != 0) TR_TRY(tr_fail(TRESS_E_SHAPE, "%s: width %d, expected a multiple of 64", tr_weights_where(w), d));
+    tr_clip_config c;
+    const tress_status st = tr_clip_config_read(&c, w);
+    if (st != TRESS_OK) return st;
     *out = json_pack("{s:[s], s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:s, s:i, s:i, s:i}", "architectures", "CLIPTextModelWithProjection",
-                     "model_type", "clip_text_model", "hidden_size", d, "num_hidden_layers", count_layers(w, "text_model.encoder.layers.#.mlp.fc1.weight", 256),
-                     "num_attention_heads", d / 64, "intermediate_size", ff, "max_position_embeddings", positions, "vocab_size", vocab,
-                     "projection_dim", projection, "layer_norm_eps", 1e-5, "hidden_act", is_l ? "quick_gelu" : "gelu",
-                     "bos_token_id", vocab - 2, "eos_token_id", vocab - 1, "pad_token_id", is_l ? vocab - 1 : 0);
-done:
-    return st;
+                     "model_type", "clip_text_model", "hidden_size", c.d, "num_hidden_layers", c.n_layer, "num_attention_heads", c.n_head,
+                     "intermediate_size", c.d_ff, "max_position_embeddings", c.n_position, "vocab_size", c.n_vocab, "projection_dim", c.d_projection,
+                     "layer_norm_eps", (double)c.eps, "hidden_act", c.act == TR_ACT_GELU_QUICK ? "quick_gelu" : "gelu", "bos_token_id", c.n_vocab - 2,
+                     "eos_token_id", c.n_vocab - 1, "pad_token_id", tr_weights_module(w) == TR_MODULE_CLIP_L ? c.n_vocab - 1 : 0);
+    return TRESS_OK;
 }
 
 static tress_status make_t5(json_t **out, tr_weights *w)
 {
-    tress_status st = TRESS_OK;
-    int d = 0, vocab = 0, ff = 0, inner = 0, heads = 0, buckets = 0;
-    tr_tensor t;
-    const bool gated = tr_weights_find(w, "encoder.block.0.layer.1.DenseReluDense.wi_1.weight", &t);
-    TR_TRY(extent(&vocab, w, "shared.weight", 0));
-    TR_TRY(extent(&d, w, "shared.weight", 1));
-    TR_TRY(extent(&inner, w, "encoder.block.0.layer.0.SelfAttention.q.weight", 0));
-    TR_TRY(extent(&buckets, w, "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", 0));
-    TR_TRY(extent(&heads, w, "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", 1));
-    TR_TRY(extent(&ff, w, gated ? "encoder.block.0.layer.1.DenseReluDense.wi_0.weight" : "encoder.block.0.layer.1.DenseReluDense.wi.weight", 0));
-    if (inner % heads != 0) TR_TRY(tr_fail(TRESS_E_SHAPE, "%s: %d channels of attention, expected a multiple of its %d heads", tr_weights_where(w), inner, heads));
+    tr_t5_config c;
+    const tress_status st = tr_t5_config_read(&c, w);
+    if (st != TRESS_OK) return st;
     *out = json_pack("{s:[s], s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:s, s:i, s:i, s:i, s:b, s:b}", "architectures", "T5EncoderModel",
-                     "model_type", "t5", "d_model", d, "d_ff", ff, "d_kv", inner / heads, "num_layers", count_layers(w, "encoder.block.#.layer.1.layer_norm.weight", 256),
-                     "num_heads", heads, "vocab_size", vocab, "relative_attention_num_buckets", buckets, "relative_attention_max_distance", 128,
-                     "layer_norm_epsilon", 1e-6, "feed_forward_proj", gated ? "gated-gelu" : "relu", "pad_token_id", 0, "eos_token_id", 1,
+                     "model_type", "t5", "d_model", c.d, "d_ff", c.d_ff, "d_kv", c.d_kv, "num_layers", c.n_layer, "num_heads", c.n_head,
+                     "vocab_size", c.n_vocab, "relative_attention_num_buckets", c.n_bucket, "relative_attention_max_distance", c.distance_max,
+                     "layer_norm_epsilon", (double)c.eps, "feed_forward_proj", c.gated ? "gated-gelu" : "relu", "pad_token_id", 0, "eos_token_id", 1,
                      "decoder_start_token_id", 0, "is_encoder_decoder", 1, "tie_word_embeddings", 0);
-done:
-    return st;
+    return TRESS_OK;
 }
 
 tress_status convert_write_config(const char *dir, tr_weights *w, const char *dtype_name)
@@ -213,7 +161,7 @@ tress_status convert_write_config(const char *dir, tr_weights *w, const char *dt
     else TR_TRY(make[tr_weights_module(w)](&o, w));
     for (int i = 0; o && dtype_name && i < 2; i++)
         if (json_object_get(o, dtype_key[i])) json_object_set_new(o, dtype_key[i], json_string(dtype_name));
-    TR_TRY(write_json(dir, "config.json", o));
+    TR_TRY(write_json(dir, "config.json", o, tr_weights_config(w) ? 15 : 7));
 done:
     json_decref(o);
     return st;
@@ -262,7 +210,7 @@ static tress_status write_scheduler(const char *dir)
     json_t *o = json_pack("{s:s, s:i, s:f}", "_class_name", "FlowMatchEulerDiscreteScheduler", "num_train_timesteps", 1000, "shift", 3.0);
     TR_TRY(tr_path_join(&sub, dir, "scheduler"));
     TR_TRY(tr_dir_make(sub));
-    TR_TRY(write_json(sub, "scheduler_config.json", o));
+    TR_TRY(write_json(sub, "scheduler_config.json", o, 7));
 done:
     tr_free(sub);
     json_decref(o);
@@ -291,7 +239,7 @@ tress_status convert_write_model(const char *dir, const char *from, const char *
         }
         json_object_set_new(o, part[i].name, here ? json_pack("[s, s]", part[i].library, part[i].class) : json_pack("[n, n]"));
     }
-    TR_TRY(write_json(dir, "model_index.json", o));
+    TR_TRY(write_json(dir, "model_index.json", o, 7));
     if (from) TR_TRY(copy_folder(from, dir, "scheduler", &copied));
     if (!copied) TR_TRY(write_scheduler(dir));
     if (!all && (has[TR_MODULE_CLIP_L] || has[TR_MODULE_CLIP_G] || has[TR_MODULE_T5]))

@@ -318,18 +318,43 @@ static void beyond(void **state)
         { 65519.9f, "f16", true }, { 65520, "f16", false }, { 3.3895e38f, "bf16", true }, { 3.3999e38f, "bf16", false }, { 463, "f8e4m3", true },
         { -464, "f8e4m3", false }, { NAN, NULL, false }, { INFINITY, "f16", false },
     };
+    tr_safetensors *f = NULL;
+    tr_named list[512];
+    float x[8 * 3 * 3 * 3];
+    int n = 0, which = -1;
     (void)state;
+    convert("tiny/vae", "vae.safetensors", NULL, NULL);
+    assert_int_equal(tr_safetensors_open(&f, at("vae.safetensors")), TRESS_OK);
+    for (; n < tr_safetensors_count(f); n++) {
+        list[n] = (tr_named){ tr_safetensors_name(f, n), tr_safetensors_at(f, n) };
+        if (strcmp(list[n].name, "encoder.conv_in.weight") == 0) which = n;
+    }
+    assert_true(which >= 0 && tr_count(list[which].t) * 4 == (int64_t)sizeof x);
+    memcpy(x, list[which].t.data, sizeof x);
+    list[which].t.data = x;
     for (size_t i = 0; i < sizeof c / sizeof c[0]; i++) {
-        float x[12] = { 0 };
         x[7] = c[i].v;
-        const tr_named list[] = { { "encoder.down.0.block.0.conv1.weight", tr_view(x, TR_F32, TR_DIMS(3, 4)) } };
-        assert_int_equal(tr_safetensors_write(at("big.safetensors"), list, 1, NULL), TRESS_OK);
-        const tress_convert_args a = { .from = at("big.safetensors"), .to = at("big_out.safetensors"), .dtype = c[i].dtype, .modules = "vae" };
+        assert_int_equal(tr_safetensors_write(at("big.safetensors"), list, n, NULL), TRESS_OK);
+        const tress_convert_args a = { .from = at("big.safetensors"), .to = at("big_out.safetensors"), .dtype = c[i].dtype };
         if (!c[i].fine) refuses(&a, TRESS_E_FORMAT, "element 7 is");
         else if (tress_convert(t, &a) != TRESS_OK) fail_msg("%s", tress_last_error());
         assert_int_equal(tr_file_exists(at("big_out.safetensors")), c[i].fine);
         (void)remove(at("big_out.safetensors"));
     }
+    /* what a module lacks, has in another shape or has too much is named before anything is written */
+    x[7] = 0;
+    tr_named keep = list[which];
+    list[which].t = tr_reshape(list[which].t, TR_DIMS(8, 27, 1, 1));
+    assert_int_equal(tr_safetensors_write(at("big.safetensors"), list, n, NULL), TRESS_OK);
+    refuses(&(tress_convert_args){ .from = at("big.safetensors"), .to = at("big_out.safetensors") }, TRESS_E_SHAPE, "encoder.conv_in.weight");
+    list[which] = keep;
+    list[n] = (tr_named){ "encoder.extra", list[which].t };
+    assert_int_equal(tr_safetensors_write(at("big.safetensors"), list, n + 1, NULL), TRESS_OK);
+    refuses(&(tress_convert_args){ .from = at("big.safetensors"), .to = at("big_out.safetensors") }, TRESS_E_FORMAT, "encoder.extra");
+    list[which] = list[n - 1];
+    assert_int_equal(tr_safetensors_write(at("big.safetensors"), list, n - 1, NULL), TRESS_OK);
+    refuses(&(tress_convert_args){ .from = at("big.safetensors"), .to = at("big_out.safetensors") }, TRESS_E_FORMAT, "encoder.conv_in.weight");
+    tr_safetensors_close(f);
 }
 
 int main(void)
