@@ -18,8 +18,6 @@ tress_status drawing_check(const drawing_args *d, const sampling_args *s)
         if (d->strength < 1) return without_photo("--strength below 1");
     }
     if (d->place.on && !d->sketch) return cli_fail(TRESS_E_ARG, "--place needs --sketch");
-    if (d->size.width % 16 || d->size.height % 16)
-        return cli_fail(TRESS_E_ARG, "--size %dx%d: both must be multiples of 16", d->size.width, d->size.height);
     if (d->latents_out) {
         tress_status st = cli_check_out("--latents-out", d->latents_out, "safetensors");
         if (st != TRESS_OK) return st;

@@ -25,7 +25,7 @@ typedef struct drawing_args {
     { OPT_TEXT, "negative", offsetof(args, d.negative), 0, 0, "", "what it should not be", .letter = 'n' },                                \
     { OPT_FLAG, "zero-text", offsetof(args, d.zero_text), 0, 0, NULL, "no words at all: zero rows, as in training, and no guidance" },     \
     { OPT_INT, "zero-text-rows", offsetof(args, d.zero_text_rows), 1, 4096, "333", "how many zero rows --zero-text stands for" },          \
-    { OPT_SIZE, "size", offsetof(args, d.size), 16, 8192, NULL, "size to draw at; without it the sketch's, or the model's own with a photo" }, \
+    { OPT_SIZE, "size", offsetof(args, d.size), 16, 8192, NULL, "size to draw at, rounded to 16 pixels; without it the sketch's, or the model's own with a photo" }, \
     { OPT_INT, "batch", offsetof(args, d.batch), 1, 64, "1", "pictures from one noise stream: OUT-1.png, OUT-2.png, ...", .letter = 'b' }, \
     { OPT_CHOICE, "control-image", offsetof(args, d.control_image), 0, 0, "lines",                                                         \
       "how the sketch becomes the control picture; raw takes the file as it is", .choices = "lines|canny|colour|raw" },                    \
