@@ -97,7 +97,8 @@ void bench_begin(check *c, const char *format, ...)
     if (b->bandwidth == 0) {
         b->bandwidth = copy_bandwidth(c->n_thread);
         b->flops = flop_rate(c->n_thread);
-        printf("# %s; copy %.1f GB/s, multiply-add %.0f GFLOP/s\n", tr_device_name(c->device), b->bandwidth * 1e-9, b->flops * 1e-9);
+        if (!b->json)
+            printf("# %s; copy %.1f GB/s, multiply-add %.0f GFLOP/s\n", tr_device_name(c->device), b->bandwidth * 1e-9, b->flops * 1e-9);
     }
     b->i = 0;
     b->n = 0;
@@ -110,7 +111,13 @@ static void report(check *c)
     qsort(b->sample, (size_t)b->n, sizeof *b->sample, by_value);
     const double median = b->sample[b->n / 2], spread = (b->sample[b->n * 3 / 4] - b->sample[b->n / 4]) / median;
     const double by_bytes = b->work.bytes / b->bandwidth, by_flops = b->flops > 0 ? b->work.flops / b->flops : 0;
-    printf("%-14s %-34s %9.3f ms  spread %4.1f %%  %8.2f GB/s %8.1f GFLOP/s  %5.1f %% of the limit (%s)\n", c->op, b->label, median * 1e3, spread * 100,
+    if (b->json)
+        printf("{\"op\": \"%s\", \"case\": \"%s\", \"device\": \"%s\", \"median_ms\": %.4f, \"least_ms\": %.4f, \"spread\": %.4f, \"gflop_s\": %.2f, \"gbyte_s\": %.2f, "
+               "\"share\": %.4f, \"limit\": \"%s\", \"peak_gflop_s\": %.1f, \"peak_gbyte_s\": %.1f}\n",
+               c->op, b->label, tr_device_name(c->device), median * 1e3, b->sample[0] * 1e3, spread, b->work.flops / median * 1e-9, b->work.bytes / median * 1e-9,
+               fmax(by_bytes, by_flops) / median, by_bytes > by_flops ? "memory" : "arithmetic", b->flops * 1e-9, b->bandwidth * 1e-9);
+    else
+        printf("%-14s %-34s %9.3f ms  spread %4.1f %%  %8.2f GB/s %8.1f GFLOP/s  %5.1f %% of the limit (%s)\n", c->op, b->label, median * 1e3, spread * 100,
            b->work.bytes / median * 1e-9, b->work.flops / median * 1e-9, 100 * fmax(by_bytes, by_flops) / median, by_bytes > by_flops ? "memory" : "arithmetic");
     fflush(stdout);
 }

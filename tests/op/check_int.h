@@ -25,6 +25,7 @@ typedef struct bench {
     tr_stream_stats before, work;
     tr_tensor ring[TR_DTYPE_N];                 /* U8 */
     size_t at[TR_DTYPE_N];
+    bool   json;                                /* a line of JSON for each case */
     double bandwidth, flops;                    /* of this machine with these threads; 0: not measured yet */
 } bench;
 

@@ -1,4 +1,4 @@
-/* check [OP..] [--simd none|avx2|avx512] [--threads N] [--seed N] [--case N] [--bench] [--sabotage] [--list]
+/* check [OP..] [--simd none|avx2|avx512] [--threads N] [--seed N] [--case N] [--bench [--json]] [--sabotage] [--list]
  * Without names: every op. Exit 0 when all is well, 1 at a fault, 2 for wrong usage. */
 #include "check_int.h"
 
@@ -20,7 +20,7 @@ enum { N_OP = sizeof ops / sizeof *ops };
 
 typedef struct options {
     const char *program;
-    bool named[N_OP], any, bench, sabotage;
+    bool named[N_OP], any, bench, json, sabotage;
     tr_simd simd;                               /* AUTO: all that the machine has */
     int n_thread;                               /* 0: 1, 2 and 8 */
     uint64_t seed;
@@ -147,6 +147,7 @@ static int bench_one(const options *o, int i)
     check c;
     const int n = levels_of(level, o->simd);
     if (!begin(&c, o, i, level[n - 1], o->n_thread ? o->n_thread : tr_thread_count())) return 1;
+    c.bench.json = o->json;
     ops[i].bench(&c);
     end(&c);
     return 0;
@@ -159,6 +160,7 @@ static bool parse(options *o, int argc, char **argv)
         char *rest = NULL;
         int i = 0;
         if (!strcmp(a, "--bench")) { o->bench = true; continue; }
+        if (!strcmp(a, "--json")) { o->json = true; continue; }
         if (!strcmp(a, "--sabotage")) { o->sabotage = true; continue; }
         if (!strcmp(a, "--list")) {
             for (i = 0; i < N_OP; i++) printf("%s\n", ops[i].name);
@@ -200,7 +202,7 @@ int main(int argc, char **argv)
     options o = { .program = argv[0], .seed = 7, .only_case = -1 };
     int rc = 0;
     if (!parse(&o, argc, argv)) {
-        fprintf(stderr, "usage: check [OP..] [--backend cpu] [--simd none|avx2|avx512] [--threads N] [--seed N] [--case N] [--bench] [--sabotage] [--list]\n");
+        fprintf(stderr, "usage: check [OP..] [--backend cpu] [--simd none|avx2|avx512] [--threads N] [--seed N] [--case N] [--bench [--json]] [--sabotage] [--list]\n");
         return 2;
     }
     for (int i = 0; i < N_OP; i++)
