@@ -29,7 +29,7 @@ static vec3 room(const thing *t, float blur, float x, float y, vec3 c)
     return c;
 }
 
-void tr_paint_backdrop(tr_canvas *c, const tr_scene *s)
+void tr_paint_backdrop(tr_plate *c, const tr_scene *s)
 {
     const tr_backdrop *b = &s->backdrop;
     const float step = 512.0f / (float)c->n, ca = cosf(b->angle), sa = sinf(b->angle);

@@ -2,10 +2,10 @@
 
 #include <string.h>
 
-tress_status tr_canvas_new(tr_canvas *out, int n)
+tress_status tr_plate_new(tr_plate *out, int n)
 {
     tress_status st = TRESS_OK;
-    tr_canvas c = { .n = n };
+    tr_plate c = { .n = n };
     const int64_t count = (int64_t)n * n;
     TR_TRY(tr_alloc_array((void **)&c.colour, count, sizeof(vec3)));
     TR_TRY(tr_alloc_array((void **)&c.through, count, sizeof(float)));
@@ -13,22 +13,22 @@ tress_status tr_canvas_new(tr_canvas *out, int n)
     TR_TRY(tr_alloc_array((void **)&c.lock, count, sizeof(int16_t)));
     for (int64_t i = 0; i < count; i++) { c.through[i] = 1; c.front[i] = TR_NO_DEPTH; c.lock[i] = -1; }
     *out = c;
-    c = (tr_canvas){ 0 };
+    c = (tr_plate){ 0 };
 done:
-    tr_canvas_fini(&c);
+    tr_plate_fini(&c);
     return st;
 }
 
-void tr_canvas_fini(tr_canvas *c)
+void tr_plate_fini(tr_plate *c)
 {
     tr_free(c->colour);
     tr_free(c->through);
     tr_free(c->front);
     tr_free(c->lock);
-    *c = (tr_canvas){ 0 };
+    *c = (tr_plate){ 0 };
 }
 
-void tr_paint_body(tr_canvas *c, const tr_scene *s, const tr_body_view *v, const float *body_reach, const tr_light_grid *grid)
+void tr_paint_body(tr_plate *c, const tr_scene *s, const tr_body_view *v, const float *body_reach, const tr_light_grid *grid)
 {
     const int n = c->n;
     const float step = 512.0f / (float)n;
@@ -84,7 +84,7 @@ static vec3 shade(const tr_scene *s, const tr_segment *e, const tr_light_grid *k
 
 typedef struct piece { float x0, y0, x1, y1, z; vec3 colour; float half, alpha; int16_t lock; } piece;
 
-static void blend(tr_canvas *c, const tr_body_view *v, const piece *e, int x, int y, float cover)
+static void blend(tr_plate *c, const tr_body_view *v, const piece *e, int x, int y, float cover)
 {
     const int64_t i = (int64_t)y * c->n + x;
     if (e->z < v->depth[i] - 1.5f) return;                      /* behind the body */
@@ -95,7 +95,7 @@ static void blend(tr_canvas *c, const tr_body_view *v, const piece *e, int x, in
 }
 
 /* A short line of some width, one column (or row) at a time along its longer side. Half open, so neighbours do not overlap. */
-static void draw(tr_canvas *c, const tr_body_view *v, const piece *e)
+static void draw(tr_plate *c, const tr_body_view *v, const piece *e)
 {
     const int n = c->n;
     const float dx = e->x1 - e->x0, dy = e->y1 - e->y0;
@@ -119,7 +119,7 @@ static void draw(tr_canvas *c, const tr_body_view *v, const piece *e)
     }
 }
 
-tress_status tr_paint_hair(tr_canvas *c, const tr_scene *s, const tr_hair *h, const tr_body_view *v,
+tress_status tr_paint_hair(tr_plate *c, const tr_scene *s, const tr_hair *h, const tr_body_view *v,
                            const tr_light_grid *key, const tr_light_grid *sky, const tr_light_grid *view)
 {
     tress_status st = TRESS_OK;

@@ -19,21 +19,21 @@ void  tr_light_grid_fini(tr_light_grid *g);
 /* How the body itself shades: distance to the body along the light, soft. */
 float tr_body_reach(const tr_scene *s, vec3 world, vec3 towards);
 
-typedef struct tr_canvas {                      /* n x n, owned */
+typedef struct tr_plate {                      /* n x n, owned */
     int    n;
     vec3  *colour;                              /* linear */
     float *through;                             /* what is left of the background: 1 - hair alpha */
     float *front;                               /* world z of the front-most hair, TR_NO_DEPTH */
     int16_t *lock;                              /* whose it is, -1: nobody's */
-} tr_canvas;
-TR_CHECKED tress_status tr_canvas_new(tr_canvas *out, int n);
-void tr_canvas_fini(tr_canvas *c);
+} tr_plate;
+TR_CHECKED tress_status tr_plate_new(tr_plate *out, int n);
+void tr_plate_fini(tr_plate *c);
 
 /* The person without hair over the backdrop; with `grid`, hair darkens the skin below it and tints the scalp. */
-void tr_paint_body(tr_canvas *c, const tr_scene *s, const tr_body_view *v, const float *body_reach, const tr_light_grid *grid);
-TR_CHECKED tress_status tr_paint_hair(tr_canvas *c, const tr_scene *s, const tr_hair *h, const tr_body_view *v,
+void tr_paint_body(tr_plate *c, const tr_scene *s, const tr_body_view *v, const float *body_reach, const tr_light_grid *grid);
+TR_CHECKED tress_status tr_paint_hair(tr_plate *c, const tr_scene *s, const tr_hair *h, const tr_body_view *v,
                                       const tr_light_grid *key, const tr_light_grid *sky, const tr_light_grid *view);
-void tr_paint_backdrop(tr_canvas *c, const tr_scene *s);
+void tr_paint_backdrop(tr_plate *c, const tr_scene *s);
 
 #endif
 #endif

@@ -24,7 +24,7 @@ static tress_status add_line(book *b, const line *l)
     return TRESS_OK;
 }
 
-static bool pixel_of(const tr_canvas *c, vec3 p, int64_t *i)
+static bool pixel_of(const tr_plate *c, vec3 p, int64_t *i)
 {
     const float k = (float)c->n / 512;
     const int x = (int)floorf(p.x * k), y = (int)floorf(p.y * k);
@@ -57,7 +57,7 @@ done:
     return st;
 }
 
-static tress_status trace_locks(book *b, const tr_hair *h, const tr_canvas *c, const tr_body_view *v)
+static tress_status trace_locks(book *b, const tr_hair *h, const tr_plate *c, const tr_body_view *v)
 {
     tress_status st = TRESS_OK;
     for (int g = 0; g < h->n_guide; g++) {
@@ -75,7 +75,7 @@ done:
 }
 
 /* The rim of a plait's strand, where the strand itself is front-most just inside of it. */
-static tress_status trace_tubes(book *b, const tr_hair *h, const tr_canvas *c)
+static tress_status trace_tubes(book *b, const tr_hair *h, const tr_plate *c)
 {
     tress_status st = TRESS_OK;
     for (int k = 0; k < h->n_tube; k++) {
@@ -177,7 +177,7 @@ static void roll_colour(dice *d, float colour[3])
     }
 }
 
-tress_status tr_stroke_sketch(tr_planes *out, int *n_stroke, const tr_scene *s, const tr_hair *h, const tr_canvas *c, const tr_body_view *v, int size)
+tress_status tr_stroke_sketch(tr_planes *out, int *n_stroke, const tr_scene *s, const tr_hair *h, const tr_plate *c, const tr_body_view *v, int size)
 {
     tress_status st = TRESS_OK;
     tr_planes p = { 0 };

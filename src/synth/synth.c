@@ -15,7 +15,7 @@ static float to_srgb(float x) { return x <= .0031308f ? 12.92f * x : 1.055f * po
 /* A camera's shoulder: linear below, bending towards white. */
 static float expose(float x) { return x < .6f ? x : .6f + .4f * (1 - expf(-(x - .6f) / .4f)); }
 
-static void develop(tr_planes out, const tr_canvas *c, const tr_scene *s, uint64_t stream)
+static void develop(tr_planes out, const tr_plate *c, const tr_scene *s, uint64_t stream)
 {
     const int size = out.w, n = c->n;
     dice d = dice_new(s->seed, stream);
@@ -65,7 +65,7 @@ tress_status tr_synth_draw(tr_synth_picture *out, uint64_t seed, int style, int 
     tr_synth_picture p = { 0 };
     tr_scene s;
     tr_body_view view = { 0 };
-    tr_canvas canvas = { 0 };
+    tr_plate plate = { 0 };
     tr_hair hair = { 0 };
     tr_light_grid key = { 0 }, sky = { 0 }, front = { 0 };
     float *reach = NULL;
@@ -74,7 +74,7 @@ tress_status tr_synth_draw(tr_synth_picture *out, uint64_t seed, int style, int 
     TR_TRY(tr_planes_new(&p.photo, 3, size, size));
     TR_TRY(tr_planes_new(&p.bald, 3, size, size));
     TR_TRY(tr_planes_new(&p.matte, 1, size, size));
-    TR_TRY(tr_canvas_new(&canvas, n));
+    TR_TRY(tr_plate_new(&plate, n));
     TR_TRY(tr_alloc_array((void **)&reach, (int64_t)n * n, sizeof *reach));
     TR_TRY(tr_body_trace(&view, &s, n));
     trace_reach(reach, &s, &view);
@@ -82,14 +82,14 @@ tress_status tr_synth_draw(tr_synth_picture *out, uint64_t seed, int style, int 
     TR_TRY(tr_light_grid_make(&key, &hair, s.to_light));
     TR_TRY(tr_light_grid_make(&sky, &hair, v3(0, -.55f, .84f)));
     TR_TRY(tr_light_grid_make(&front, &hair, v3(0, 0, 1)));
-    tr_paint_backdrop(&canvas, &s);
-    tr_paint_body(&canvas, &s, &view, reach, NULL);
-    develop(p.bald, &canvas, &s, 7);                            /* the body is repainted over itself, the backdrop stays */
-    tr_paint_body(&canvas, &s, &view, reach, &key);
-    TR_TRY(tr_paint_hair(&canvas, &s, &hair, &view, &key, &sky, &front));
-    develop(p.photo, &canvas, &s, 7);
-    halve(p.matte, canvas.through, n);
-    TR_TRY(tr_stroke_sketch(&p.sketch, &p.n_stroke, &s, &hair, &canvas, &view, size));
+    tr_paint_backdrop(&plate, &s);
+    tr_paint_body(&plate, &s, &view, reach, NULL);
+    develop(p.bald, &plate, &s, 7);                            /* the body is repainted over itself, the backdrop stays */
+    tr_paint_body(&plate, &s, &view, reach, &key);
+    TR_TRY(tr_paint_hair(&plate, &s, &hair, &view, &key, &sky, &front));
+    develop(p.photo, &plate, &s, 7);
+    halve(p.matte, plate.through, n);
+    TR_TRY(tr_stroke_sketch(&p.sketch, &p.n_stroke, &s, &hair, &plate, &view, size));
     tr_scene_caption(p.caption, sizeof p.caption, &s);
     snprintf(p.style, sizeof p.style, "%s", tr_style_name(s.style));
     snprintf(p.colour, sizeof p.colour, "%s", tr_hair_colours[s.colour].word);
@@ -100,7 +100,7 @@ tress_status tr_synth_draw(tr_synth_picture *out, uint64_t seed, int style, int 
 done:
     tr_synth_picture_fini(&p);
     tr_body_view_fini(&view);
-    tr_canvas_fini(&canvas);
+    tr_plate_fini(&plate);
     tr_hair_fini(&hair);
     tr_light_grid_fini(&key);
     tr_light_grid_fini(&sky);
