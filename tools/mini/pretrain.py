@@ -225,14 +225,12 @@ def train_vae(a):
     scenes.wait(a.first)
     log.start = time.time()
     while (t := log.share()) < 1:
-        whole = t > .72
-        b = a.batch_vae // 4 if whole else a.batch_vae
+        b = a.batch_vae
         i = torch.randint(scenes.n, (b,), device=a.device)
         pick = torch.where(torch.rand(b, device=a.device) < .8, 0, 3)
         x = scenes.pixels[i[:, None], pick[:, None] + torch.arange(3, device=a.device)]
-        if not whole:
-            oy, ox = random.randrange(0, 129, 8), random.randrange(0, 129, 8)
-            x = x[:, :, oy:oy + 128, ox:ox + 128]
+        oy, ox = random.randrange(0, 129, 8), random.randrange(0, 129, 8)    # one shape all along: a second one compiles for minutes
+        x = x[:, :, oy:oy + 128, ox:ox + 128]
         x = x.float() / 127.5 - 1
         if random.random() < .5:
             x = x.flip(3)
@@ -387,9 +385,8 @@ def train_dit(a):
     latents.catch_up(10 ** 9)
     log, step = Log(f"{a.out}/dit.jsonl", a.seconds), 0
     while (t := log.share()) < 1:
-        n_t5 = 24 if t < .62 else 256                                   # short padding first: cheaper; then as diffusers pads
         z, _, _, prompts = batch_of(a, rng, latents, scenes.words, a.batch, .12)
-        ids = tokens.batch(prompts, n_t5, a.device)
+        ids = tokens.batch(prompts, 256, a.device)
         for g in opt.param_groups:
             g["lr"] = rate(t, a.lr or 1e-3)
         x, v, sigma = noised(z)
@@ -405,7 +402,7 @@ def train_dit(a):
         if step % 40 == 0:
             latents.catch_up(160)
         if step % 100 == 0:
-            log(step=step, seen=step * a.batch, scenes=latents.n, loss=loss.item(), rows=77 + n_t5)
+            log(step=step, seen=step * a.batch, scenes=latents.n, loss=loss.item(), rows=333)
     ema.swap()
     torch.save({"net": net.state_dict(), "text": text.state_dict()}, f"{a.work}/dit.pt")
     write_safetensors(f"{a.out}/text.safetensors", text.state_dict())
@@ -464,7 +461,7 @@ def train_control(a):
         zero = torch.rand(len(z), device=a.device) < .3                 # the pooled vector is zero in LoRA training
         with amp(a):
             with torch.no_grad():
-                cx, cy = without_words(*speak(*tokens.batch(prompts, 256 if t > .5 else 24, a.device)), .2)
+                cx, cy = without_words(*speak(*tokens.batch(prompts, 256, a.device)), .2)
             loss = run(x, v, sigma * 1000, cx, cy, c)
         opt.zero_grad(set_to_none=True)
         loss.backward()
@@ -499,7 +496,7 @@ def main():
     p.add_argument("--room", type=int, default=60000)
     p.add_argument("--first", type=int, default=512, help="scenes to wait for")
     p.add_argument("--batch", type=int, default=256)
-    p.add_argument("--batch-vae", type=int, default=192)
+    p.add_argument("--batch-vae", type=int, default=160)
     p.add_argument("--probe", type=int, default=256)
     p.add_argument("--sheets", type=int, default=2)
     p.add_argument("--lr", type=float, default=0)
