@@ -6,6 +6,34 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Length of the UTF-8 letter at s (RFC 3629: no overlong forms, no surrogates), 0 if there is none. */
+static size_t letter(const unsigned char *s)
+{
+    const size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xc0) != 0x80) return 0;
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)) return 0;
+    return n;
+}
+
+/* What was drawn must be told in valid UTF-8, or readers refuse the file: other bytes become U+FFFD, as the tokenizers read them.
+ * NULL is "". *out is new. */
+static tress_status clean(char **out, const char *text)
+{
+    tress_status st = TRESS_OK;
+    tr_str b = { 0 };
+    for (const char *p = text ? text : ""; *p;) {
+        const size_t n = letter((const unsigned char *)p);
+        if (n > 0) TR_TRY(tr_str_add(&b, p, n));
+        else TR_TRY(tr_str_add(&b, "\xef\xbf\xbd", 3));
+        p += n > 0 ? n : 1;
+    }
+    TR_TRY(tr_strdup(out, b.s ? b.s : ""));
+done:
+    tr_str_fini(&b);
+    return st;
+}
+
 /* The last part of a path, without the ending of a weight file. */
 static void name_of(char *out, size_t size, const char *path)
 {
@@ -22,16 +50,19 @@ static void name_of(char *out, size_t size, const char *path)
 static tress_status add_value(tr_str *b, const char *key, const char *value)
 {
     tress_status st = TRESS_OK;
-    char *quoted = NULL;
+    char *valid = NULL, *quoted = NULL;
     json_t *text = NULL;
-    if (strpbrk(value, ",:\"\n")) {
-        text = json_string(value);
+    TR_TRY(clean(&valid, value));
+    if (strpbrk(valid, ",:\"\n")) {
+        text = json_string(valid);
         quoted = text ? json_dumps(text, JSON_ENCODE_ANY) : NULL;
-        if (quoted) TR_TRY(tr_str_printf(b, ", %s: %s", key, quoted));      /* a name that is not UTF-8 is left out */
+        if (quoted) TR_TRY(tr_str_printf(b, ", %s: %s", key, quoted));
+        else TR_TRY(tr_fail(TRESS_E_OOM, "no memory for the picture's parameters"));
     } else {
-        TR_TRY(tr_str_printf(b, ", %s: %s", key, value));
+        TR_TRY(tr_str_printf(b, ", %s: %s", key, valid));
     }
 done:
+    tr_free(valid);
     free(quoted);
     json_decref(text);
     return st;
@@ -41,10 +72,12 @@ tress_status tr_metadata_parameters(char **out, const tr_bundle *m, const tress_
 {
     tress_status st = TRESS_OK;
     tr_str b = { 0 };
-    char name[256];
+    char name[256], *prompt = NULL, *negative = NULL;
     const bool guided = a->cfg_scale > 1 && !a->zero_text;
-    TR_TRY(tr_str_printf(&b, "%s\n", a->zero_text || !a->prompt ? "" : a->prompt));
-    if (guided && a->negative && *a->negative) TR_TRY(tr_str_printf(&b, "Negative prompt: %s\n", a->negative));
+    TR_TRY(clean(&prompt, a->zero_text ? NULL : a->prompt));
+    TR_TRY(clean(&negative, guided ? a->negative : NULL));
+    TR_TRY(tr_str_printf(&b, "%s\n", prompt));
+    if (*negative) TR_TRY(tr_str_printf(&b, "Negative prompt: %s\n", negative));
     TR_TRY(tr_str_printf(&b, "Steps: %d, Sampler: %s, CFG scale: %g, Seed: %" PRIu64 ", Size: %dx%d", a->n_step,
                          a->sampler == TRESS_SAMPLER_EULER ? "Euler" : "DPM++ 2M", guided ? (double)a->cfg_scale : 1.0, r->seed, r->width, r->height));
     name_of(name, sizeof name, m->model);
@@ -65,14 +98,19 @@ tress_status tr_metadata_parameters(char **out, const tr_bundle *m, const tress_
     TR_TRY(tr_str_printf(&b, ", Version: tress " TRESS_VERSION));
     TR_TRY(tr_strdup(out, b.s));
 done:
+    tr_free(prompt);
+    tr_free(negative);
     tr_str_fini(&b);
     return st;
 }
 
-/* A path or prompt as JSON; what is not UTF-8 is left out rather than refused: the picture is drawn already. */
+/* A path or prompt as JSON. */
 static json_t *text_of(const char *s)
 {
-    json_t *t = s ? json_string(s) : NULL;
+    char *valid = NULL;
+    json_t *t = NULL;
+    if (s && clean(&valid, s) == TRESS_OK) t = json_string(valid);
+    tr_free(valid);
     return t ? t : json_null();
 }
 

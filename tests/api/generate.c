@@ -181,6 +181,15 @@ static void from_sketch_and_words(void **state)
     assert_string_equal(json_string_value(json_object_get(o, "seed")), "42");
     assert_string_equal(json_string_value(json_object_get(o, "control_image")), "lines");
     json_decref(o);
+    tress_generate_args odd = args();                               /* bytes that are no UTF-8 do not reach the files */
+    odd.prompt = "caf\xe9 \xed\xa0\x80 \xf0\x9f\x92\x87";
+    odd.n_step = 1;
+    tress_result *cleaned = drawn(&m, &odd);
+    assert_int_equal(strncmp(tress_result_parameters(cleaned, 0), "caf\xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd \xf0\x9f\x92\x87\nSteps: 1,", 31), 0);
+    assert_int_equal(tr_json_parse(&o, tress_result_json(cleaned, 0), strlen(tress_result_json(cleaned, 0)), 16, "json"), TRESS_OK);
+    assert_non_null(strstr(json_string_value(json_object_get(o, "prompt")), "\xf0\x9f\x92\x87"));
+    json_decref(o);
+    tress_result_free(cleaned);
     assert_non_null(tress_result_control(r));
     assert_null(tress_result_alpha(r));
     assert_null(tress_result_image(r, 1));
