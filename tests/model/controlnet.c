@@ -229,6 +229,28 @@ static void test_wrong_arguments(void **state)
     fixture_close(&f);
 }
 
+static bool say_yes(void *self) { return ++*(int *)self > 1; }
+
+static void test_cancel(void **state)
+{
+    (void)state;
+    fixture f;
+    int n = 0;
+    fixture_open(&f, "controlnet-8b", 1);
+    tr_stream_set_cancel(f.stream, say_yes, &n);
+    assert_int_equal(tr_controlnet_forward(f.model, f.stream, &f.args), TRESS_E_CANCELLED);
+    assert_int_equal(n, 2);                                   /* asked at every block */
+    tr_stream_set_cancel(f.stream, NULL, NULL);
+    OK(tr_controlnet_forward(f.model, f.stream, &f.args));
+    for (int i = 0; i < f.config.n_block; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "residual.%d", i);
+        const double e = sd3_error(&f.golden, name, f.residual[i]);
+        if (!(e <= SD3_TOLERANCE)) fail_msg("%s: relative error %.3g", name, e);
+    }
+    fixture_close(&f);
+}
+
 /* Both kinds on a dry device: what a plan does. */
 static void test_dry(void **state)
 {
@@ -262,7 +284,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_8b), cmocka_unit_test(test_instantx), cmocka_unit_test(test_extra), cmocka_unit_test(test_config),
         cmocka_unit_test(test_config_from_shapes), cmocka_unit_test(test_wrong_config), cmocka_unit_test(test_fits),
-        cmocka_unit_test(test_threads_and_allocations), cmocka_unit_test(test_wrong_arguments), cmocka_unit_test(test_dry),
+        cmocka_unit_test(test_threads_and_allocations), cmocka_unit_test(test_wrong_arguments), cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_dry),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
