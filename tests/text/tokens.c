@@ -98,19 +98,26 @@ static void own_clip_2(void **state) { (void)state, bpe(OWN "tokenizer_2", "own-
 static void own_t5(void **state) { (void)state, unigram(OWN "tokenizer_3", "own-t5", TR_UNIGRAM_CLASS); }
 static void own_t5_file(void **state) { (void)state, unigram(OWN "tokenizer_3", "own-t5-file", TR_UNIGRAM_FILE); }
 
-/* spiece.model without tokenizer.json. */
-static void own_t5_spiece(void **state)
+/* A folder with the vocabulary's own files alone: no configuration. */
+static void bare(const char *name, const char *const *files, int n, bool is_bpe)
 {
-    (void)state;
-    char dir[256], path[300];
-    snprintf(dir, sizeof dir, TRESS_BINARY_DIR "/test-spiece-%d", (int)getpid());
-    snprintf(path, sizeof path, "%s/spiece.model", dir);
+    char dir[256], path[2][400];
+    snprintf(dir, sizeof dir, TRESS_BINARY_DIR "/test-bare-%d", (int)getpid());
     OK(tr_dir_make(dir));
-    assert_int_equal(symlink(OWN "tokenizer_3/spiece.model", path), 0);
-    unigram(dir, "own-t5-spiece", TR_UNIGRAM_CLASS);
-    remove(path);
+    for (int i = 0; i < n; i++) {
+        char from[400];
+        snprintf(from, sizeof from, OWN "%s", files[i]);
+        snprintf(path[i], sizeof path[i], "%s%s", dir, strrchr(files[i], '/'));
+        assert_int_equal(symlink(from, path[i]), 0);
+    }
+    if (is_bpe) bpe(dir, name);
+    else unigram(dir, name, TR_UNIGRAM_CLASS);
+    for (int i = 0; i < n; i++) remove(path[i]);
     remove(dir);
 }
+
+static void own_clip_bare(void **state) { (void)state, bare("own-clip-bare", (const char *const[]){ "tokenizer/vocab.json", "tokenizer/merges.txt" }, 2, true); }
+static void own_t5_spiece(void **state) { (void)state, bare("own-t5-spiece", (const char *const[]){ "tokenizer_3/spiece.model" }, 1, false); }
 
 static bool real_dir(char out[512], const char *name)
 {
@@ -189,7 +196,7 @@ static void known_t5(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(own_clip),  cmocka_unit_test(own_clip_2), cmocka_unit_test(own_t5),       cmocka_unit_test(own_t5_file), cmocka_unit_test(own_t5_spiece),
+        cmocka_unit_test(own_clip),  cmocka_unit_test(own_clip_2), cmocka_unit_test(own_clip_bare), cmocka_unit_test(own_t5),       cmocka_unit_test(own_t5_file), cmocka_unit_test(own_t5_spiece),
         cmocka_unit_test(real_clip), cmocka_unit_test(real_t5),    cmocka_unit_test(real_t5_file), cmocka_unit_test(known_clip),  cmocka_unit_test(known_t5),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

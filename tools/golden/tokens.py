@@ -101,7 +101,7 @@ def make_strings():
     return out
 
 
-def vocabularies(spiece):
+def vocabularies(bare):
     """name -> (kind, folder, loader, ids asked for). "-file" takes the normaliser and pre-tokeniser of tokenizer.json too."""
     from transformers import CLIPTokenizer, PreTrainedTokenizerFast, T5TokenizerFast
     own, real = os.path.join(ROOT, "examples", "tokenizers"), os.path.join(SHARED, "tokenizers")
@@ -111,9 +111,10 @@ def vocabularies(spiece):
     return {
         "own-clip": ("bpe", os.path.join(own, "tokenizer"), clip, 77),
         "own-clip-2": ("bpe", os.path.join(own, "tokenizer_2"), clip, 77),
+        "own-clip-bare": ("bpe", bare["clip"], clip, 77),
         "own-t5": ("unigram", os.path.join(own, "tokenizer_3"), t5, 256),
         "own-t5-file": ("unigram-file", os.path.join(own, "tokenizer_3"), as_file, 256),
-        "own-t5-spiece": ("unigram", spiece, t5, 256),
+        "own-t5-spiece": ("unigram", bare["t5"], t5, 256),
         "real-clip": ("bpe", os.path.join(real, "clip"), clip, 77),
         "real-t5": ("unigram", os.path.join(real, "t5"), t5, 256),
         "real-t5-file": ("unigram-file", os.path.join(real, "t5"), as_file, 256),
@@ -124,10 +125,16 @@ def wanted(loader, folder, strings, n):
     return np.array(loader(folder)(strings, padding="max_length", truncation=True, max_length=n).input_ids, np.int32)
 
 
-def spiece_only(folder):
-    """spiece.model and no tokenizer.json, as T5's own repository has it."""
-    os.symlink(os.path.join(ROOT, "examples", "tokenizers", "tokenizer_3", "spiece.model"), os.path.join(folder, "spiece.model"))
-    return folder
+def make_bare(folder):
+    """Folders with the vocabulary's own files alone: no configuration, and spiece.model in place of tokenizer.json."""
+    own = os.path.join(ROOT, "examples", "tokenizers")
+    out = {}
+    for name, files in (("clip", ("tokenizer/vocab.json", "tokenizer/merges.txt")), ("t5", ("tokenizer_3/spiece.model",))):
+        out[name] = os.path.join(folder, name)
+        os.mkdir(out[name])
+        for f in files:
+            os.symlink(os.path.join(own, f), os.path.join(out[name], os.path.basename(f)))
+    return out
 
 
 def hashes(ids):
@@ -138,11 +145,11 @@ def hashes(ids):
     return h.astype(np.uint32).view(np.int32)
 
 
-def live(tool, n_long, spiece):
+def live(tool, n_long, bare):
     strings = make_strings()
     blob = b"".join(struct.pack("=I", len(s.encode())) + s.encode() for s in strings)
     bad = 0
-    for name, (kind, folder, loader, n) in vocabularies(spiece).items():
+    for name, (kind, folder, loader, n) in vocabularies(bare).items():
         if not os.path.isdir(folder):
             print("%-13s skipped: no %s" % (name, folder))
             continue
@@ -163,9 +170,9 @@ def live(tool, n_long, spiece):
     return 1 if bad else 0
 
 
-def write(spiece):
+def write(bare):
     strings = make_strings()
-    list_ = vocabularies(spiece)
+    list_ = vocabularies(bare)
     tensors = {name: hashes(wanted(loader, folder, strings, n)) for name, (_, folder, loader, n) in list_.items()}
     h = 0x811C9DC5
     for b in "".join(s + "\n" for s in strings).encode():
@@ -181,8 +188,8 @@ def main():
     a = p.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if a.live:
-            sys.exit(live(a.live, a.long, spiece_only(folder)))
-        write(spiece_only(folder))
+            sys.exit(live(a.live, a.long, make_bare(folder)))
+        write(make_bare(folder))
 
 
 if __name__ == "__main__":
