@@ -169,7 +169,9 @@ static void test_bands(void **state)
         float *image[2] = { room(x.n_image), room(x.n_image) };
         encode(&x, mean[0], logvar[0], 0);
         decode(&x, image[0], 0);
-        for (int band = 1; band <= 24; band += band < 4 ? 1 : 7) {
+        static const int bands[] = { 1, 2, 5, 16 };
+        for (int i = 0; i < 4; i++) {
+            const int band = bands[i];
             memset(mean[1], 0xff, (size_t)x.n_latent * 4);
             memset(image[1], 0xff, (size_t)x.n_image * 4);
             encode(&x, mean[1], band == 2 ? NULL : logvar[1], band);
@@ -191,7 +193,7 @@ static void test_bands_large(void **state)
     open_case(&x, "sd3", 2, TR_F32);
     tr_free(x.image);
     tr_free(x.latent);
-    x.b = 1, x.h = 19, x.w = 12;
+    x.b = 1, x.h = 13, x.w = 7;
     x.n_image = 3 * 64 * x.h * x.w, x.n_latent = 16 * x.h * x.w;
     x.image = room(x.n_image), x.latent = room(x.n_latent);
     seeded_normal(x.image, x.n_image, "image", 1, 0, 0.5);
@@ -199,8 +201,8 @@ static void test_bands_large(void **state)
     float *mean[2] = { room(x.n_latent), room(x.n_latent) }, *image[2] = { room(x.n_image), room(x.n_image) };
     encode(&x, mean[0], NULL, 0);
     decode(&x, image[0], 0);
-    static const int bands[] = { 1, 2, 5, 16 };
-    for (int k = 0; k < 4; k++) {
+    static const int bands[] = { 1, 3, 8 };
+    for (int k = 0; k < 3; k++) {
         encode(&x, mean[1], NULL, bands[k] * 8 - 3);
         decode(&x, image[1], bands[k]);
         assert_memory_equal(mean[0], mean[1], (size_t)x.n_latent * 4);

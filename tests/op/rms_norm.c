@@ -22,11 +22,13 @@ CHECK_OP(rms_norm)
         for (check_fill f = 0; f < FILL_N; f++)
             for (int in_place = 0; in_place < 2; in_place++) {
                 const int last = sizes[k].rank - 1;
-                tr_dims d = { .rank = sizes[k].rank }, wide;
+                tr_dims d = { .rank = sizes[k].rank }, wide, wider;
                 for (int a = 0; a <= last; a++) d.n[a] = sizes[k].n[a];
                 wide = d;
-                if (last > 0) wide.n[last - 1] += 2;            /* as heads of a fused product lie */
-                tr_tensor x = check_input(c, f, wide), y = in_place ? x : check_output(c, wide), w = check_weight(c, FILL_NORMAL, types[k], TR_DIMS(d.n[last]));
+                wide.n[last - 1] += 2;                          /* as heads of a fused product lie */
+                wider = wide;
+                wider.n[last - 1] += 3;
+                tr_tensor x = check_input(c, f, wide), y = in_place ? x : check_output(c, wider), w = check_weight(c, FILL_NORMAL, types[k], TR_DIMS(d.n[last]));
                 if (in_place) check_mutable(c, x);
                 x = tr_slice(x, last - 1, 1, d.n[last - 1]);
                 y = tr_slice(y, last - 1, 1, d.n[last - 1]);

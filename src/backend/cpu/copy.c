@@ -124,7 +124,7 @@ static void copy_turned(const tr_stream *s, const plan *p)
     const int64_t ys = p->ys[last - 1] * (int64_t)p->y_size, xs = p->xs[last] * (int64_t)p->x_size;
     int64_t n_outer = 1;
     for (int a = 0; a < last - 1; a++) n_outer *= p->n[a];
-#pragma omp parallel for num_threads(tr_cpu_threads(s)) schedule(static) if (n_outer * n_tile > 1)
+#pragma omp parallel for num_threads(tr_cpu_threads(s)) schedule(static) if (n_outer * ni * nj > TR_ITEM)
     for (int64_t item = 0; item < n_outer * n_tile; item++) {
         const int64_t i = item % n_tile * TILE, mi = ni - i < TILE ? ni - i : TILE;
         char *y;

@@ -36,7 +36,7 @@ tress_status tr_cpu_group_norm(tr_stream *s, tr_tensor y, tr_tensor x, tr_tensor
     float *a = room + 2 * c, *b = room + 3 * c;
     for (int64_t image = 0; image < x.shape[0]; image++) {
         factors(a, b, (const double *)stats.data + image * stats.stride[0], stats.stride[1], stats.shape[1], stats.shape[2], w, c, wt, bs, eps);
-#pragma omp parallel for num_threads(tr_cpu_threads(s)) schedule(static) if (h * n_piece > 1)
+#pragma omp parallel for num_threads(tr_cpu_threads(s)) schedule(static) if (h * w * c > TR_ITEM)
         for (int64_t item = 0; item < h * n_piece; item++) {
             const int64_t r = item / n_piece, at = item % n_piece * step, n = w - at < step ? w - at : step;
             k->channel_affine((float *)y.data + image * y.stride[0] + r * y.stride[1] + at * c,

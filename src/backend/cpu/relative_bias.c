@@ -30,7 +30,7 @@ tress_status tr_cpu_relative_bias(tr_stream *s, tr_tensor y, tr_tensor table, in
         const int64_t rel = d - (n_q - 1), bucket = (rel > 0 ? side : 0) + bucket_of(rel < 0 ? -rel : rel, side, distance_max);
         for (int64_t h = 0; h < heads; h++) value[h * n_value + d] = weight[bucket * heads + h];
     }
-#pragma omp parallel for num_threads(tr_cpu_threads(s)) schedule(static) if (heads > 1)
+#pragma omp parallel for num_threads(tr_cpu_threads(s)) schedule(static) if (heads * n_q * n_k > TR_ITEM)
     for (int64_t h = 0; h < heads; h++)
         for (int64_t i = 0; i < n_q; i++)
             k->to_f32((float *)y.data + (h * n_q + i) * n_k, value + h * n_value + (n_q - 1 - i), TR_F32, n_k);

@@ -4,7 +4,7 @@
 tress_status tr_cpu_unpatchify(tr_stream *s, tr_tensor y, tr_tensor x, int p)
 {
     const int64_t c = y.shape[1], rows = y.shape[2] / p, cols = y.shape[3] / p, n_item = y.shape[0] * rows;
-#pragma omp parallel for num_threads(tr_cpu_threads(s)) schedule(static) if (n_item > 1)
+#pragma omp parallel for num_threads(tr_cpu_threads(s)) schedule(static) if (tr_count(y) > TR_ITEM)
     for (int64_t item = 0; item < n_item; item++) {
         const int64_t b = item / rows, r = item % rows;
         for (int64_t col = 0; col < cols; col++) {
