@@ -10,13 +10,14 @@
 
 #define KEYS TR_GEMM_DEPTH                      /* per block: the inner dimension of the second product */
 #define ROOM_PART ((int64_t)(TR_CPU_ROOM / sizeof(float) / 3))       /* floats for keys and values; for queries and results */
+#define NEAR 512                                /* floats */
 #define ITEMS 8                                 /* at least so many, where there are queries enough */
 
 typedef struct job {
     const tr_gemm *g;
     tr_stream *s;
     const tr_attention_args *a;
-    int64_t n_q, n_h, d, d_pad, pitch;          /* d_pad: whole tiles; pitch of packed queries */
+    int64_t n_q, n_h, d, d_pad, pitch;          /* d_pad: whole tiles; pitch of copied queries, 0: they are read where they lie */
     int64_t keys, rows, n_part;                 /* keys per block, queries per item, items per head */
 } job;
 
@@ -24,7 +25,10 @@ typedef struct job {
 typedef struct room {
     float *p;                                   /* a strip of scores */
     float *k, *v;                               /* [keys / cols][d, cols], [d_pad / cols][keys, cols] */
-    float *q, *o, *max, *sum;                   /* [rows, pitch], [rows, d_pad], [rows], [rows] */
+    float *o, *max, *sum;                       /* [rows, d_pad], [rows], [rows] */
+    float *copy;                                /* [rows, pitch] */
+    const float *q;                             /* of the item: copy or in place */
+    int64_t q_pitch;
 } room;
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -32,12 +36,12 @@ static int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
 static room room_of(const job *j, int i_thread)
 {
-    room r;
+    room r = { 0 };
     r.p = tr_cpu_room(j->s, i_thread);
     r.k = r.p + TR_GEMM_ROWS_MAX * TR_GEMM_PITCH;
     r.v = r.k + j->keys * j->d_pad;
-    r.q = r.v + j->keys * j->d_pad;
-    r.o = r.q + j->rows * j->pitch;
+    r.copy = r.v + j->keys * j->d_pad;
+    r.o = r.copy + j->rows * j->pitch;
     r.max = r.o + j->rows * j->d_pad;
     r.sum = r.max + j->rows;
     TR_ASSERT((char *)(r.sum + j->rows) <= (char *)r.p + TR_CPU_ROOM);
@@ -75,7 +79,7 @@ static void strip(const job *j, const room *r, const tr_attention_segment *s, in
     float shrink[TR_GEMM_ROWS_MAX];
     for (int64_t c = 0; c < j->d; c += TR_GEMM_DEPTH)
         for (int64_t k = 0; k < n; k += g->cols)
-            g->tile(r->p + k, TR_GEMM_PITCH, r->q + i * j->pitch + c, j->pitch, r->k + k * j->d + c * g->cols,
+            g->tile(r->p + k, TR_GEMM_PITCH, r->q + i * r->q_pitch + c, r->q_pitch, r->k + k * j->d + c * g->cols,
                     least(j->d - c, TR_GEMM_DEPTH), n_row, c > 0);
     const tr_softmax soft = {
         .p = r->p, .rows = n_row, .n = n, .scale = j->a->scale,
@@ -94,12 +98,14 @@ static tress_status item(void *self, int64_t i_item, int i_thread)
 {
     const job *j = self;
     const tr_attention_args *a = j->a;
-    const room r = room_of(j, i_thread);
+    room r = room_of(j, i_thread);
     const int64_t i0 = i_item % j->n_part * j->rows, h = i_item / j->n_part % j->n_h, b = i_item / j->n_part / j->n_h;
     const int64_t n_i = least(j->n_q - i0, j->rows);
+    r.q = j->pitch ? r.copy : row_of(a->q, b, i0, h);
+    r.q_pitch = j->pitch ? j->pitch : a->q.stride[1];
     memset(r.o, 0, (size_t)(n_i * j->d_pad) * sizeof(float));
     for (int64_t i = 0; i < n_i; i++) {
-        memcpy(r.q + i * j->pitch, row_of(a->q, b, i0 + i, h), (size_t)j->d * sizeof(float));
+        if (j->pitch) memcpy(r.copy + i * j->pitch, row_of(a->q, b, i0 + i, h), (size_t)j->d * sizeof(float));
         r.max[i] = -INFINITY;
         r.sum[i] = 0;
     }
@@ -128,7 +134,8 @@ tress_status tr_cpu_attention(tr_stream *s, const tr_attention_args *a)
     const tr_gemm *g = tr_gemm_get(s);
     const int64_t b = a->q.shape[0], d = a->q.shape[3], cols = g->cols;
     job j = { .g = g, .s = s, .a = a, .n_q = a->q.shape[1], .n_h = a->q.shape[2], .d = d, .d_pad = parts(d, cols) * cols };
-    j.pitch = j.d_pad % 256 == 0 ? j.d_pad + 16 : j.d_pad;              /* a multiple of 256 floats puts rows into few cache sets */
+    /* Queries far apart cost a page each, every time: they are copied. So are those whose rows share two cache sets. */
+    if (a->q.stride[1] >= NEAR) j.pitch = j.d_pad % 256 == 0 ? j.d_pad + 16 : j.d_pad;
     if (b * j.n_h * j.n_q * d == 0) return TRESS_OK;
     j.keys = least(KEYS, ROOM_PART / (2 * j.d_pad) / cols * cols);
     const int64_t n_part = parts(ITEMS, b * j.n_h);                     /* wanted; a strip is the least */

@@ -150,43 +150,59 @@ INLINE vf logit(const tr_softmax *s, const float *p, const float *bias, vf scale
     return v_add(a, logw);
 }
 
+/* p[n] to logits where they have more parts than the scale; the largest logit. */
+INLINE float largest_logit(const tr_softmax *s, float *p, const float *bias, vf scale, vf logw, int64_t n, const bool scale_only)
+{
+    vf most = v_set(-INFINITY);
+    int64_t j = 0;
+    for (; j + V_N <= n; j += V_N) {
+        const vf a = scale_only ? v_load(p + j) : logit(s, p, bias, scale, logw, j, V_N, true);
+        most = v_max(most, a);
+        if (!scale_only) v_store(p + j, a);
+    }
+    if (j < n) {
+        float last[V_N];
+        if (!scale_only) v_store_part(p + j, logit(s, p, bias, scale, logw, j, n - j, false), n - j);
+        for (int l = 0; l < V_N; l++) last[l] = l < n - j ? p[j + l] : -INFINITY;
+        most = v_max(most, v_load(last));
+    }
+    return v_most(most);
+}
+
+/* p = exp(by p - shift); its sum. */
+INLINE float exponentials(float *p, vf by, vf shift, int64_t n)
+{
+    vf sum = v_set(0);
+    int64_t j = 0;
+    for (; j + V_N <= n; j += V_N) {
+        const vf a = v_exp(v_fma(v_load(p + j), by, shift));
+        sum = v_add(sum, a);
+        v_store(p + j, a);
+    }
+    if (j < n) {
+        v_store_part(p + j, v_exp(v_fma(v_load_part(p + j, n - j), by, shift)), n - j);
+        sum = v_add(sum, v_load_part(p + j, n - j));
+    }
+    return v_sum(sum);
+}
+
 static void softmax(const tr_softmax *s)
 {
-    const vf scale = v_set(s->scale), low = v_set(-INFINITY);
+    const bool scale_only = !s->bias && !s->key_logw && !s->query_logw && s->scale > 0;     /* then the largest product is the largest logit */
     for (int i = 0; i < s->rows; i++) {
         float *p = s->p + i * TR_GEMM_PITCH;
-        const float *bias = s->bias ? s->bias + i * s->bias_pitch : NULL;
-        const vf logw = v_set(s->query_logw ? s->query_logw[i] : 0);
-        int64_t n = s->causal && s->first_seen + i < s->n ? s->first_seen + i : s->n, j = 0;
+        int64_t n = s->causal && s->first_seen + i < s->n ? s->first_seen + i : s->n;
         if (n < 0) n = 0;
-        vf most = low;
-        for (; j + V_N <= n; j += V_N) {
-            const vf a = logit(s, p, bias, scale, logw, j, V_N, true);
-            most = v_max(most, a);
-            v_store(p + j, a);
-        }
-        if (j < n) {
-            float last[V_N];
-            for (int l = 0; l < V_N; l++) last[l] = -INFINITY;
-            v_store_part(p + j, logit(s, p, bias, scale, logw, j, n - j, false), n - j);
-            for (int l = 0; l < n - j; l++) last[l] = p[j + l];
-            most = v_max(most, v_load(last));
-        }
-        const float before = s->max[i], here = v_most(most), now = here > before || here != here ? here : before;
-        const vf shift = v_set(now == -INFINITY ? 0 : now);     /* nothing seen yet: every exp below is 0 */
-        vf sum = v_set(0);
-        for (j = 0; j + V_N <= n; j += V_N) {
-            const vf a = v_exp(v_sub(v_load(p + j), shift));
-            sum = v_add(sum, a);
-            v_store(p + j, a);
-        }
-        if (j < n) {
-            v_store_part(p + j, v_exp(v_sub(v_load_part(p + j, n - j), shift)), n - j);
-            sum = v_add(sum, v_load_part(p + j, n - j));
-        }
-        for (j = n; j < s->n; j++) p[j] = 0;
+        float here;
+        if (scale_only) here = s->scale * largest_logit(s, p, NULL, v_set(0), v_set(0), n, true);
+        else here = largest_logit(s, p, s->bias ? s->bias + i * s->bias_pitch : NULL, v_set(s->scale),
+                                  v_set(s->query_logw ? s->query_logw[i] : 0), n, false);
+        const float before = s->max[i], now = here > before || here != here ? here : before;
+        const float shift = now == -INFINITY ? 0 : -now;        /* nothing seen yet: every exp is 0 */
+        const float sum = exponentials(p, v_set(scale_only ? s->scale : 1), v_set(shift), n);
+        for (int64_t j = n; j < s->n; j++) p[j] = 0;
         s->shrink[i] = before == now ? 1 : expf(before - now);  /* exp(-infinity) the first time */
-        s->sum[i] = s->sum[i] * s->shrink[i] + v_sum(sum);
+        s->sum[i] = s->sum[i] * s->shrink[i] + sum;
         s->max[i] = now;
     }
 }
