@@ -288,6 +288,21 @@ typedef struct tress_pull_args {
  * Fails: ARG, FORMAT (a wrong hash or listing: the part is removed), IO (network, access, disk), OOM, SAVED (cancelled). */
 TRESS_API TRESS_CHECKED tress_status tress_pull(tress *t, const tress_pull_args *args, char **report);
 
+/* ---- procedural pictures of hair ------------------------------------------------------------------------------ */
+typedef struct tress_synth_args {
+    const char *to;               /* folder, made if it is not there */
+    const char *style;            /* "straight", "bob", "three-strand braid"; "braids": any plait; "open": any other; NULL: any */
+    uint64_t    seed;             /* of the first picture; the next has the next */
+    bool        seed_random;      /* draw a first seed below 10^8 instead; the names tell it */
+    int         count;            /* at least 1 */
+    int         size;             /* pixels a side, even, 64 to 2048; 0: 256 */
+    bool        bald;             /* the same people without hair too, in bald/ */
+} tress_synth_args;
+/* Draw a data set of rendered portraits: TO/img, TO/matte, TO/sketch (and TO/bald) as NAME.png, NAME the seed in eight digits, and
+ * TO/scenes.jsonl with seed, caption, style, colour and the direction of the light. One seed gives the same scene on every machine.
+ * Pictures of the same name are replaced. Fails: ARG, IO, OOM, SAVED (cancelled: what is written is whole). */
+TRESS_API TRESS_CHECKED tress_status tress_synth(tress *t, const tress_synth_args *args);
+
 #ifdef __cplusplus
 }
 #endif
