@@ -20,8 +20,8 @@ CHECK_OP(count_nonfinite)
                 tr_tensor x = good;
                 int64_t bad = -1, want = 0;
                 check_ok(c, tr_download(check_stream(c), bytes, good));
-                for (int i = 0; i < n_bad; i++) {            /* the last, the first, one within */
-                    uint8_t *at = bytes + (size_t)(i == 0 ? n - 1 : i == 1 ? 0 : n / 2) * size;
+                for (int i = 0; i < n_bad; i++) {            /* the last, the first, one that begins another thread's work */
+                    uint8_t *at = bytes + (size_t)(i == 0 ? n - 1 : i == 1 ? 0 : n > 65536 ? 16384 * (1 + t) : n / 2) * size;
                     const int which = (k + i) % 5;
                     memcpy(at, t == 0 ? (const void *)&bad_f32[which] : t == 1 ? (const void *)&bad_f16[which] : t == 2 ? (const void *)&bad_bf16[which] : (const void *)&bad_f8[which % 2], size);
                     want++;

@@ -24,6 +24,16 @@ static inline float float_of(uint32_t u)
 }
 
 /* ---- exponentials ---------------------------------------------------------------------------------------- */
+/* a b + c, in one rounding where the machine has it. */
+static inline float mad(float a, float b, float c)
+{
+#ifdef __FMA__
+    return __builtin_fmaf(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
 typedef struct small { float p, s1, s2; } small;      /* p s1 s2, p in 0.7..1.5; s1 and s2 powers of two */
 
 /* exp(-t), t >= 0. Range reduction by ln 2 in two parts (Cody and Waite 1980), Taylor to r^7: |r| <= 0.35, rest 5e-9.
@@ -31,16 +41,16 @@ typedef struct small { float p, s1, s2; } small;      /* p s1 s2, p in 0.7..1.5;
 static inline small exp_minus(float t)
 {
     t = t < 170.0f ? t : 170.0f;
-    const float n = (t * 1.44269504f + 12582912.0f) - 12582912.0f;         /* to the nearest integer */
-    const float r = (n * 0x1.62e4p-1f - t) + n * 0x1.7f7d1cp-20f;          /* n 0x1.62e4p-1 is exact: 14 bits and 8 */
+    const float n = mad(t, 1.44269504f, 12582912.0f) - 12582912.0f;         /* to the nearest integer */
+    const float r = mad(n, 0x1.7f7d1cp-20f, n * 0x1.62e4p-1f - t);         /* n 0x1.62e4p-1 is exact: 14 bits and 8 */
     float p = 1.0f / 5040;
-    p = p * r + 1.0f / 720;
-    p = p * r + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
+    p = mad(p, r, 1.0f / 720);
+    p = mad(p, r, 1.0f / 120);
+    p = mad(p, r, 1.0f / 24);
+    p = mad(p, r, 1.0f / 6);
+    p = mad(p, r, 0.5f);
+    p = mad(p, r, 1.0f);
+    p = mad(p, r, 1.0f);
     const int32_t k = (int32_t)n, half = k >> 1;
     return (small){ p, float_of((uint32_t)(127 - half) << 23), float_of((uint32_t)(127 - (k - half)) << 23) };
 }
@@ -59,22 +69,22 @@ static inline float error_function(float x)
 {
     const float z = fabsf(x), q = z * z, big = z < 4.0f ? z : 4.0f;
     float p = -0x1.449782p-17f;
-    p = p * q + 0x1.d89ff4p-14f;
-    p = p * q + -0x1.bcd3a4p-11f;
-    p = p * q + 0x1.562abep-8f;
-    p = p * q + -0x1.b829dp-6f;
-    p = p * q + 0x1.ce2f0ap-4f;
-    p = p * q + -0x1.812746p-2f;
-    p = p * q + 0x1.20dd76p+0f;
+    p = mad(p, q, 0x1.d89ff4p-14f);
+    p = mad(p, q, -0x1.bcd3a4p-11f);
+    p = mad(p, q, 0x1.562abep-8f);
+    p = mad(p, q, -0x1.b829dp-6f);
+    p = mad(p, q, 0x1.ce2f0ap-4f);
+    p = mad(p, q, -0x1.812746p-2f);
+    p = mad(p, q, 0x1.20dd76p+0f);
     float g = -0x1.b14578p-20f;
-    g = g * big + 0x1.7e711ep-15f;
-    g = g * big + -0x1.36c82ep-11f;
-    g = g * big + 0x1.36a7bcp-8f;
-    g = g * big + -0x1.aff5a4p-6f;
-    g = g * big + 0x1.c2788cp-4f;
-    g = g * big + 0x1.438d42p-1f;
-    g = g * big + 0x1.21529ap+0f;
-    g = g * big + -0x1.3df11cp-12f;
+    g = mad(g, big, 0x1.7e711ep-15f);
+    g = mad(g, big, -0x1.36c82ep-11f);
+    g = mad(g, big, 0x1.36a7bcp-8f);
+    g = mad(g, big, -0x1.aff5a4p-6f);
+    g = mad(g, big, 0x1.c2788cp-4f);
+    g = mad(g, big, 0x1.438d42p-1f);
+    g = mad(g, big, 0x1.21529ap+0f);
+    g = mad(g, big, -0x1.3df11cp-12f);
     const small e = exp_minus(g);
     const float v = z < 1.0f ? z * p : 1.0f - e.p * e.s1 * e.s2;
     return x < 0 ? -v : v;
@@ -202,7 +212,7 @@ static void channel_squares(double *total, const float *x, const double *mean, i
 
 static void channel_affine(float *y, const float *x, const float *a, const float *b, int64_t n, int64_t c, tr_act act)
 {
-    for (int64_t k = 0; k < n; k++, x += c, y += c) FOR_ACT(act, c, y[i], x[i] * a[i] + b[i])
+    for (int64_t k = 0; k < n; k++, x += c, y += c) FOR_ACT(act, c, y[i], mad(x[i], a[i], b[i]))
 }
 
 /* ---- number types ---------------------------------------------------------------------------------------- */
