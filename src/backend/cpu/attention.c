@@ -31,9 +31,6 @@ typedef struct room {
     int64_t q_pitch;
 } room;
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
-
 static room room_of(const job *j, int i_thread)
 {
     room r = { 0 };
@@ -58,12 +55,12 @@ static void pack_keys(const job *j, const room *r, const tr_attention_segment *s
 {
     const int64_t cols = j->g->cols, d = j->d;
     for (int64_t i = 0; i < n; i += cols)
-        j->g->pack(r->k + i * d, row_of(s->k, b, j0 + i, h), TR_F32, s->k.stride[1] * (int64_t)sizeof(float), (int)least(n - i, cols), d);
+        j->g->pack(r->k + i * d, row_of(s->k, b, j0 + i, h), TR_F32, s->k.stride[1] * (int64_t)sizeof(float), (int)tr_least(n - i, cols), d);
     for (int64_t i = 0; i < n; i++) {
         const float *from = row_of(s->v, b, j0 + i, h);
         for (int64_t c = 0; c < d; c += cols) {
             float *to = r->v + c * n + i * cols;
-            const int64_t n_c = least(d - c, cols);
+            const int64_t n_c = tr_least(d - c, cols);
             memcpy(to, from + c, (size_t)n_c * sizeof *to);
             if (n_c < cols) memset(to + n_c, 0, (size_t)(cols - n_c) * sizeof *to);
         }
@@ -80,7 +77,7 @@ static void strip(const job *j, const room *r, const tr_attention_segment *s, in
     for (int64_t c = 0; c < j->d; c += TR_GEMM_DEPTH)
         for (int64_t k = 0; k < n; k += g->cols)
             g->tile(r->p + k, TR_GEMM_PITCH, r->q + i * r->q_pitch + c, r->q_pitch, r->k + k * j->d + c * g->cols,
-                    least(j->d - c, TR_GEMM_DEPTH), n_row, c > 0);
+                    tr_least(j->d - c, TR_GEMM_DEPTH), n_row, c > 0);
     const tr_softmax soft = {
         .p = r->p, .rows = n_row, .n = n, .scale = j->a->scale,
         .bias = tr_is_none(s->bias) ? NULL : (const float *)s->bias.data + (h * j->n_q + q0) * n_k + j0, .bias_pitch = n_k,
@@ -100,7 +97,7 @@ static tress_status item(void *self, int64_t i_item, int i_thread)
     const tr_attention_args *a = j->a;
     room r = room_of(j, i_thread);
     const int64_t i0 = i_item % j->n_part * j->rows, h = i_item / j->n_part % j->n_h, b = i_item / j->n_part / j->n_h;
-    const int64_t n_i = least(j->n_q - i0, j->rows);
+    const int64_t n_i = tr_least(j->n_q - i0, j->rows);
     r.q = j->pitch ? r.copy : row_of(a->q, b, i0, h);
     r.q_pitch = j->pitch ? j->pitch : a->q.stride[1];
     memset(r.o, 0, (size_t)(n_i * j->d_pad) * sizeof(float));
@@ -111,12 +108,12 @@ static tress_status item(void *self, int64_t i_item, int i_thread)
     }
     for (int i_segment = 0; i_segment < a->n_segment; i_segment++) {
         const tr_attention_segment *s = &a->segment[i_segment];
-        const int64_t n_k = s->causal ? least(s->k.shape[1], i0 + n_i) : s->k.shape[1];
+        const int64_t n_k = s->causal ? tr_least(s->k.shape[1], i0 + n_i) : s->k.shape[1];
         for (int64_t j0 = 0; j0 < n_k; j0 += j->keys) {
-            const int64_t n = least(n_k - j0, j->keys);
+            const int64_t n = tr_least(n_k - j0, j->keys);
             pack_keys(j, &r, s, b, h, j0, n);
             for (int64_t i = 0; i < n_i; i += j->g->rows)
-                strip(j, &r, s, h, i0, i, (int)least(n_i - i, j->g->rows), j0, n);
+                strip(j, &r, s, h, i0, i, (int)tr_least(n_i - i, j->g->rows), j0, n);
         }
     }
     for (int64_t i = 0; i < n_i; i++) {
@@ -133,15 +130,16 @@ tress_status tr_cpu_attention(tr_stream *s, const tr_attention_args *a)
 {
     const tr_gemm *g = tr_gemm_get(s);
     const int64_t b = a->q.shape[0], d = a->q.shape[3], cols = g->cols;
-    job j = { .g = g, .s = s, .a = a, .n_q = a->q.shape[1], .n_h = a->q.shape[2], .d = d, .d_pad = parts(d, cols) * cols };
+    job j = { .g = g, .s = s, .a = a, .n_q = a->q.shape[1], .n_h = a->q.shape[2], .d = d, .d_pad = tr_parts(d, cols) * cols };
     /* Queries far apart cost a page each, every time: they are copied. So are those whose rows share two cache sets. */
     if (a->q.stride[1] >= NEAR) j.pitch = j.d_pad % 256 == 0 ? j.d_pad + 16 : j.d_pad;
     if (b * j.n_h * j.n_q * d == 0) return TRESS_OK;
-    j.keys = least(KEYS, ROOM_PART / (2 * j.d_pad) / cols * cols);
-    const int64_t n_part = parts(ITEMS, b * j.n_h);                     /* wanted; a strip is the least */
-    j.rows = parts(parts(j.n_q, n_part), g->rows) * g->rows;
-    j.rows = least(j.rows, ROOM_PART / (j.d_pad + j.pitch + 2) / g->rows * g->rows);
-    TR_ASSERT(j.keys >= cols && j.rows >= g->rows);
-    j.n_part = parts(j.n_q, j.rows);
+    j.keys = tr_least(KEYS, ROOM_PART / (2 * j.d_pad) / cols * cols);
+    const int64_t n_part = tr_parts(ITEMS, b * j.n_h);                     /* wanted; a strip is the least */
+    j.rows = tr_parts(tr_parts(j.n_q, n_part), g->rows) * g->rows;
+    j.rows = tr_least(j.rows, ROOM_PART / (j.d_pad + j.pitch + 2) / g->rows * g->rows);
+    if (j.keys < cols || j.rows < g->rows)
+        return tr_fail(TRESS_E_SHAPE, "attention: found a head of %" PRId64 " channels, expected at most %d", d, (int)(ROOM_PART / (2 * TR_GEMM_COLS_MAX)));
+    j.n_part = tr_parts(j.n_q, j.rows);
     return tr_parallel(tr_cpu_threads(s), b * j.n_h * j.n_part, item, &j);
 }

@@ -19,9 +19,6 @@ typedef struct room {
     float sum[BLOCK_ROWS * BLOCK_COLS];
 } room;
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
-
 /* A pixel of y. */
 typedef struct spot { int64_t b, row, col; } spot;
 
@@ -49,7 +46,7 @@ static void gather(const tr_conv *c, float *to, spot p, int64_t k0, int64_t nk)
     int64_t n, tap = k0 / piece, at = k0 - tap * piece;
     for (int64_t k = 0; k < nk; k += n, to += n, at = 0, tap++) {
         const float *from = joined ? tr_conv_pixel(c, p.b, row + tap, col) : tr_conv_pixel(c, p.b, row + tap / c->kw, col + tap % c->kw);
-        n = least(piece - at, nk - k);
+        n = tr_least(piece - at, nk - k);
         if (from) memcpy(to, from + at, (size_t)n * sizeof *to);
         else memset(to, 0, (size_t)n * sizeof *to);
     }
@@ -84,13 +81,13 @@ static tress_status block(void *self, int64_t item, int i_thread)
     const tr_conv *c = j->c;
     const tr_gemm *g = c->g;
     room *r = tr_cpu_room(c->s, i_thread);
-    const int64_t p0 = item / j->n_part * j->rows, n = least(j->n_pixel - p0, j->rows), k_all = c->n_c * c->taps;
-    const int64_t m0 = item % j->n_part * BLOCK_COLS, n_m = least(c->n_m - m0, BLOCK_COLS);
+    const int64_t p0 = item / j->n_part * j->rows, n = tr_least(j->n_pixel - p0, j->rows), k_all = c->n_c * c->taps;
+    const int64_t m0 = item % j->n_part * BLOCK_COLS, n_m = tr_least(c->n_m - m0, BLOCK_COLS);
     for (int64_t k0 = 0; k0 < k_all; k0 += TR_GEMM_DEPTH) {
-        const int64_t nk = least(k_all - k0, TR_GEMM_DEPTH);
+        const int64_t nk = tr_least(k_all - k0, TR_GEMM_DEPTH);
         spot in = place(c, p0), out = in;
         for (int64_t p = 0; p < n; p += g->rows) {
-            const int n_row = (int)least(n - p, g->rows);
+            const int n_row = (int)tr_least(n - p, g->rows);
             for (int l = 0; l < n_row; l++, step(c, &in)) gather(c, r->strip + l * TR_GEMM_PITCH, in, k0, nk);
             for (int64_t m = 0; m < n_m; m += g->cols)
                 g->tile(r->sum + p * BLOCK_COLS + m, BLOCK_COLS, r->strip, TR_GEMM_PITCH, j->w + ((m0 + m) * k_all + k0 * g->cols), nk,
@@ -105,14 +102,14 @@ static tress_status block(void *self, int64_t item, int i_thread)
 tress_status tr_conv_direct(const tr_conv *c)
 {
     tress_status st = TRESS_OK;
-    job j = { .c = c, .n_pixel = c->y.shape[0] * c->y.shape[1] * c->y.shape[2], .n_part = parts(c->n_m, BLOCK_COLS) };
+    job j = { .c = c, .n_pixel = c->y.shape[0] * c->y.shape[1] * c->y.shape[2], .n_part = tr_parts(c->n_m, BLOCK_COLS) };
     tr_tensor w;
     TR_TRY(tr_scratch(c->s, &w, TR_F32, TR_DIMS(c->m_pad, c->taps, c->n_c)));
     if (c->dry) goto done;
     j.w = w.data;
     j.rows = BLOCK_ROWS / c->g->rows * c->g->rows;
-    TR_TRY(tr_parallel(c->n_thread, parts(c->n_m, c->g->cols), order_panel, &j));
-    TR_TRY(tr_parallel(c->n_thread, parts(j.n_pixel, j.rows) * j.n_part, block, &j));
+    TR_TRY(tr_parallel(c->n_thread, tr_parts(c->n_m, c->g->cols), order_panel, &j));
+    TR_TRY(tr_parallel(c->n_thread, tr_parts(j.n_pixel, j.rows) * j.n_part, block, &j));
 done:
     return st;
 }

@@ -14,9 +14,6 @@ typedef struct job {
     float  *w;                                  /* [wide / cols][c, cols]: column tap * m + result */
 } job;
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
-
 /* to[w, wide]: the products of one row of x. */
 static void products(const job *j, float *to, const float *x)
 {
@@ -26,7 +23,7 @@ static void products(const job *j, float *to, const float *x)
         for (int64_t p = 0; p < n; p += c->g->rows)
             for (int64_t m = 0; m < j->wide; m += c->g->cols)
                 c->g->tile(to + p * j->wide + m, j->wide, x + p * pitch + k, pitch, j->w + m * c->n_c + k * c->g->cols,
-                           least(c->n_c - k, TR_GEMM_DEPTH), (int)least(n - p, c->g->rows), k > 0);
+                           tr_least(c->n_c - k, TR_GEMM_DEPTH), (int)tr_least(n - p, c->g->rows), k > 0);
 }
 
 /* One row of y; line[i] are the products of the row under tap row i, NULL outside. sum [w', TR_DOT_ROWS]: all of its columns are
@@ -38,7 +35,7 @@ static void gather(const job *j, float *y, const float *residual, const float *c
     for (int64_t col = 0; col < n; col++) memcpy(sum + col * TR_DOT_ROWS, c->bias, TR_DOT_ROWS * sizeof *sum);
     for (int64_t t = 0; t < kh; t++)
         for (int64_t l = 0; line[t] && l < c->kw; l++) {
-            const int64_t shift = l - c->a->pad_left, first = shift < 0 ? -shift : 0, last = least(n, c->x.shape[2] - shift);
+            const int64_t shift = l - c->a->pad_left, first = shift < 0 ? -shift : 0, last = tr_least(n, c->x.shape[2] - shift);
             const float *from = line[t] + (t * c->kw + l) * m + shift * j->wide;
             for (int64_t col = first; col < last; col++)
                 for (int o = 0; o < TR_DOT_ROWS; o++) sum[col * TR_DOT_ROWS + o] += from[col * j->wide + o];
@@ -53,7 +50,7 @@ static tress_status rows_of(void *self, int64_t item, int i_thread)
     const job *j = self;
     const tr_conv *c = j->c;
     const tr_tensor *res = &c->a->residual;
-    const int64_t b = item / j->n_part, r0 = item % j->n_part * j->rows, n = least(c->y.shape[1] - r0, j->rows);
+    const int64_t b = item / j->n_part, r0 = item % j->n_part * j->rows, n = tr_least(c->y.shape[1] - r0, j->rows);
     const int64_t kh = c->taps / c->kw, size = c->x.shape[2] * j->wide;
     float *room = tr_cpu_room(c->s, i_thread);
     for (int64_t r = 0; r < n + kh - 1; r++) {
@@ -73,12 +70,12 @@ static tress_status rows_of(void *self, int64_t item, int i_thread)
 /* The columns of all taps, and room to read TR_DOT_ROWS at the last one. */
 static int64_t wide_of(const tr_conv *c)
 {
-    return parts((c->taps - 1) * c->n_m + TR_DOT_ROWS, TR_GEMM_COLS_MAX) * TR_GEMM_COLS_MAX;
+    return tr_parts((c->taps - 1) * c->n_m + TR_DOT_ROWS, TR_GEMM_COLS_MAX) * TR_GEMM_COLS_MAX;
 }
 
 static int64_t rows_per_item(const tr_conv *c, int64_t wide)
 {
-    return least(ROWS_MAX, (ROOM_FLOATS - c->y.shape[2] * TR_DOT_ROWS) / (c->x.shape[2] * wide) - (c->taps / c->kw - 1));
+    return tr_least(ROWS_MAX, (ROOM_FLOATS - c->y.shape[2] * TR_DOT_ROWS) / (c->x.shape[2] * wide) - (c->taps / c->kw - 1));
 }
 
 bool tr_conv_is_narrow(const tr_conv *c)
@@ -96,7 +93,7 @@ tress_status tr_conv_narrow(const tr_conv *c)
     if (c->dry) goto done;
     j.w = w.data;
     j.rows = rows_per_item(c, j.wide);
-    j.n_part = parts(c->y.shape[1], j.rows);
+    j.n_part = tr_parts(c->y.shape[1], j.rows);
     memset(j.w, 0, (size_t)(j.wide * c->n_c) * sizeof(float));
     for (int64_t t = 0; t < c->taps; t++)
         for (int64_t m = 0; m < c->n_m; m++) {

@@ -18,9 +18,6 @@ typedef struct job {
     float  *zeros;                              /* [c]: pixels outside */
 } job;
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
-
 static tress_status weights(void *self, int64_t panel, int i_thread)
 {
     const job *j = self;
@@ -75,7 +72,7 @@ static tress_status batch(void *self, int64_t item, int i_thread)
     const tr_conv *c = j->c;
     const tr_gemm *g = c->g;
     float *v = j->room + i_thread * 36 * j->batch * (j->v_pitch + c->m_pad), *m = v + 36 * j->batch * j->v_pitch;
-    const int64_t t0 = item * j->batch, n = least(j->n_tile - t0, j->batch);
+    const int64_t t0 = item * j->batch, n = tr_least(j->n_tile - t0, j->batch);
     for (int64_t t = 0; t < n; t++) tile_in(j, v + t * j->v_pitch, t0 + t);
     for (int64_t i = 0; i < 36; i++) {
         const float *vi = v + i * j->batch * j->v_pitch;
@@ -85,7 +82,7 @@ static tress_status batch(void *self, int64_t item, int i_thread)
             for (int64_t k = 0; k < c->n_c; k += TR_GEMM_DEPTH)
                 for (int64_t t = 0; t < n; t += g->rows)
                     g->tile(mi + t * c->m_pad + p, c->m_pad, vi + t * j->v_pitch + k, j->v_pitch, u + k * g->cols,
-                            least(c->n_c - k, TR_GEMM_DEPTH), (int)least(n - t, g->rows), k > 0);
+                            tr_least(c->n_c - k, TR_GEMM_DEPTH), (int)tr_least(n - t, g->rows), k > 0);
         }
     }
     for (int64_t t = 0; t < n; t++) tile_out(j, m + t * c->m_pad, t0 + t);
@@ -96,11 +93,11 @@ tress_status tr_conv_winograd(const tr_conv *c)
 {
     tress_status st = TRESS_OK;
     job j = { .c = c, .v_pitch = c->n_c % 256 == 0 ? c->n_c + 16 : c->n_c,
-              .tiles_x = parts(c->y.shape[2], 4), .tiles_y = parts(c->y.shape[1], 4) };
+              .tiles_x = tr_parts(c->y.shape[2], 4), .tiles_y = tr_parts(c->y.shape[1], 4) };
     j.n_tile = c->y.shape[0] * j.tiles_y * j.tiles_x;
     const int64_t n_u = 36 * c->m_pad * c->n_c, fits = BATCH_FLOATS / (36 * (j.v_pitch + c->m_pad)) / 14 * 14;
     const int64_t most = n_u > LARGE_WEIGHTS || fits > BATCH_MAX ? BATCH_MAX : fits < BATCH_MIN ? BATCH_MIN : fits;
-    j.batch = parts(j.n_tile, parts(j.n_tile, most));
+    j.batch = tr_parts(j.n_tile, tr_parts(j.n_tile, most));
     tr_tensor u, room, zeros;
     TR_TRY(tr_scratch(c->s, &u, TR_F32, TR_DIMS(n_u)));
     TR_TRY(tr_scratch(c->s, &room, TR_F32, TR_DIMS(c->n_thread, 36, j.batch, j.v_pitch + c->m_pad)));
@@ -110,8 +107,8 @@ tress_status tr_conv_winograd(const tr_conv *c)
     j.room = room.data;
     j.zeros = zeros.data;
     memset(j.zeros, 0, (size_t)c->n_c * sizeof(float));
-    TR_TRY(tr_parallel(c->n_thread, parts(c->n_m, c->g->cols), weights, &j));
-    TR_TRY(tr_parallel(c->n_thread, parts(j.n_tile, j.batch), batch, &j));
+    TR_TRY(tr_parallel(c->n_thread, tr_parts(c->n_m, c->g->cols), weights, &j));
+    TR_TRY(tr_parallel(c->n_thread, tr_parts(j.n_tile, j.batch), batch, &j));
 done:
     return st;
 }

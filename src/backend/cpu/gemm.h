@@ -20,6 +20,10 @@ extern "C" {
 #define TR_GEMM_ROWS_MAX 14
 #define TR_DOT_ROWS 4                           /* rows of x and of w that a call of dots takes at most */
 
+static inline int64_t tr_least(int64_t a, int64_t b) { return a < b ? a : b; }
+/* How many parts of `size` cover n. */
+static inline int64_t tr_parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
 /* What is done to a row of sums, in this order: + bias, * scale, act, * mul, * gate, + residual; NULL: left out. */
 typedef struct tr_finish {
     const float *bias, *mul, *gate, *residual;

@@ -28,9 +28,6 @@ typedef struct room {
     float bias[COPY_COLS];
 } room;
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
-
 static const float *row_of(tr_tensor t, int64_t i, int64_t j) { return (const float *)t.data + i * t.stride[0] + j; }
 
 /* y[i0 .. + n_row, j0 .. + nj] from sums, row stride ld. */
@@ -57,7 +54,7 @@ static void pack_block(const tr_gemm *g, float *panel, tr_tensor w, int64_t j0, 
 {
     const int64_t size = (int64_t)tr_dtype_size(w.dtype), pitch = w.shape[1] * size;
     for (int64_t j = 0; j < nj; j += g->cols)
-        g->pack(panel + j * nk, (const char *)w.data + (j0 + j) * pitch + k0 * size, w.dtype, pitch, (int)least(nj - j, g->cols), nk);
+        g->pack(panel + j * nk, (const char *)w.data + (j0 + j) * pitch + k0 * size, w.dtype, pitch, (int)tr_least(nj - j, g->cols), nk);
 }
 
 /* Ask for lines that will be needed a strip later: rows apart are more streams than the machine foresees by itself. */
@@ -78,14 +75,14 @@ static void product(const job *a, room *r, tr_tensor x, tr_tensor w, bool first,
     const int64_t k = x.shape[1];
     const bool copy = x.stride[0] % COPY_STRIDE == 0;
     for (int64_t k0 = 0; k0 < k; k0 += TR_GEMM_DEPTH) {
-        const int64_t nk = least(k - k0, TR_GEMM_DEPTH);
+        const int64_t nk = tr_least(k - k0, TR_GEMM_DEPTH);
         const bool add = !first || k0 > 0, done = last && k0 + nk == k;
         pack_block(g, r->panel, w, j0, nj, k0, nk);
         for (int64_t i = 0; i < ni; i += g->rows) {
-            const int n_row = (int)least(ni - i, g->rows);
+            const int n_row = (int)tr_least(ni - i, g->rows);
             float *sum = !add && done ? r->sum : r->sum + i * a->cols;          /* one pass: the strip stays where it is */
             const float *strip = row_of(x, i0 + i, k0);
-            fetch(strip + g->rows * x.stride[0], x.stride[0], least(ni - i - n_row, g->rows), nk, false);
+            fetch(strip + g->rows * x.stride[0], x.stride[0], tr_least(ni - i - n_row, g->rows), nk, false);
             if (done) fetch(row_of(a->y, i0 + i, j0), a->y.stride[0], n_row, nj, true);
             if (copy) {
                 for (int l = 0; l < n_row; l++)
@@ -104,7 +101,7 @@ static tress_status block(void *self, int64_t item, int i_thread)
     const job *a = self;
     room *r = tr_cpu_room(a->s, i_thread);
     const int64_t i0 = item / a->n_block_m * a->rows, j0 = item % a->n_block_m * a->cols;
-    const int64_t ni = least(a->n - i0, a->rows), nj = least(a->m - j0, a->cols);
+    const int64_t ni = tr_least(a->n - i0, a->rows), nj = tr_least(a->m - j0, a->cols);
     const float *bias = bias_of(a, r->bias, j0, nj);
     const bool adapted = !tr_is_none(a->low);
     product(a, r, a->x, a->w, true, !adapted, bias, i0, ni, j0, nj);
@@ -119,7 +116,7 @@ static void dots(const job *a, float *sum, tr_tensor x, tr_tensor w, bool add, i
     float part[TR_DOT_ROWS][TR_DOT_ROWS];
     for (int64_t j = 0; j < nj; j += TR_DOT_ROWS)
         for (int64_t i = 0; i < a->n; i += TR_DOT_ROWS) {
-            const int n_x = (int)least(a->n - i, TR_DOT_ROWS), n_w = (int)least(nj - j, TR_DOT_ROWS);
+            const int n_x = (int)tr_least(a->n - i, TR_DOT_ROWS), n_w = (int)tr_least(nj - j, TR_DOT_ROWS);
             a->g->dots(part, row_of(x, i, 0), x.stride[0], n_x, (const char *)w.data + (j0 + j) * pitch, w.dtype, pitch, n_w, x.shape[1]);
             for (int l = 0; l < n_x; l++)
                 for (int h = 0; h < n_w; h++) {
@@ -132,7 +129,7 @@ static void dots(const job *a, float *sum, tr_tensor x, tr_tensor w, bool add, i
 static tress_status columns(void *self, int64_t item, int i_thread)
 {
     const job *a = self;
-    const int64_t j0 = item * FEW_COLS, nj = least(a->m - j0, FEW_COLS);
+    const int64_t j0 = item * FEW_COLS, nj = tr_least(a->m - j0, FEW_COLS);
     float sum[FEW * FEW_COLS], bias[FEW_COLS];
     (void)i_thread;
     dots(a, sum, a->x, a->w, false, j0, nj);
@@ -144,8 +141,8 @@ static tress_status columns(void *self, int64_t item, int i_thread)
 /* Equal parts of at most `most` in whole units. */
 static int64_t even(int64_t n, int64_t most, int64_t unit)
 {
-    const int64_t n_part = parts(n, most);
-    return parts(parts(n, n_part), unit) * unit;
+    const int64_t n_part = tr_parts(n, most);
+    return tr_parts(tr_parts(n, n_part), unit) * unit;
 }
 
 tress_status tr_cpu_linear(tr_stream *s, tr_tensor y, tr_tensor x, tr_tensor w, tr_tensor b, tr_tensor low, tr_tensor up, const tr_epilogue *e)
@@ -153,10 +150,10 @@ tress_status tr_cpu_linear(tr_stream *s, tr_tensor y, tr_tensor x, tr_tensor w, 
     job a = { .g = tr_gemm_get(s), .s = s, .y = y, .x = x, .w = w, .b = b, .low = low, .up = up, .n = y.shape[0], .m = y.shape[1] };
     if (e) a.e = *e;
     if (a.n == 0 || a.m == 0) return TRESS_OK;
-    if (a.n <= FEW) return tr_parallel(tr_cpu_threads(s), parts(a.m, FEW_COLS), columns, &a);
+    if (a.n <= FEW) return tr_parallel(tr_cpu_threads(s), tr_parts(a.m, FEW_COLS), columns, &a);
     const int64_t most = x.stride[0] % COPY_STRIDE ? BLOCK_COLS : COPY_COLS, most_rows = BLOCK_ROWS * BLOCK_COLS / most;
     a.cols = even(a.m, most, a.g->cols);
     a.rows = even(a.n, most_rows / a.g->rows * a.g->rows, a.g->rows);
-    a.n_block_m = parts(a.m, a.cols);
-    return tr_parallel(tr_cpu_threads(s), parts(a.n, a.rows) * a.n_block_m, block, &a);
+    a.n_block_m = tr_parts(a.m, a.cols);
+    return tr_parallel(tr_cpu_threads(s), tr_parts(a.n, a.rows) * a.n_block_m, block, &a);
 }
