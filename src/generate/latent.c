@@ -13,6 +13,61 @@ done:
     return st;
 }
 
+/* ---- bands ----------------------------------------------------------------------------------------------- */
+
+#define WORK_MAX ((int64_t)2 << 30)             /* bytes the VAE may take where the caller sets no limit */
+#define BAND_MIN 8                              /* latent rows */
+
+/* What the VAE takes for latents of h x w in bands of `band` latent rows, counted on a device that computes nothing. */
+static tress_status vae_work(int64_t *out, const tr_bundle *m, bool decode, int h, int w, int band)
+{
+    tress_status st = TRESS_OK;
+    tr_device *d = NULL;
+    tr_stream *s = NULL;
+    tr_vae *v = NULL;
+    tr_tensor z, image;
+    const tr_vae_config *c = tr_vae_get_config(m->vae);
+    const int f = tr_vae_factor(m->vae);
+    const tr_device_spec dry = { .kind = TRESS_BACKEND_CPU, .n_thread = tr_device_threads(m->host->device), .dry = true };
+    TR_TRY(tr_device_open(&d, &dry));
+    TR_TRY(tr_stream_new(&s, d));
+    TR_TRY(tr_vae_open(&v, d, m->weights[TR_MODULE_VAE], c));
+    TR_TRY(tr_scratch(s, &z, TR_F32, TR_DIMS(1, c->latent_channels, h, w)));
+    TR_TRY(tr_scratch(s, &image, TR_F32, TR_DIMS(1, 3, (int64_t)f * h, (int64_t)f * w)));
+    if (decode) TR_TRY(tr_vae_decode(v, s, image, z, band));
+    else TR_TRY(tr_vae_encode(v, s, z, tr_none(), image, f * band));
+    *out = tr_device_peak(d);
+done:
+    tr_vae_close(v);
+    tr_stream_free(s);
+    tr_device_close(d);
+    return st;
+}
+
+/* The highest band that keeps to the limit, 0 for all rows at once; BAND_MIN where none does. */
+static tress_status choose_band(int *out, const tr_bundle *m, bool decode, int h, int w)
+{
+    tress_status st = TRESS_OK;
+    int64_t limit = WORK_MAX, work = 0;
+    int band = 0;
+    if (m->host->memory_max > 0) {
+        limit = m->host->memory_max - tr_weights_bytes(m->weights[TR_MODULE_VAE]) - tr_device_bytes(m->host->device);
+        if (limit > WORK_MAX) limit = WORK_MAX;
+    }
+    TR_TRY(vae_work(&work, m, decode, h, w, 0));
+    while (work > limit && band != BAND_MIN) {
+        const int half = ((band ? band : h) + 1) / 2;
+        band = half < BAND_MIN ? BAND_MIN : half;
+        if (band >= h) break;
+        TR_TRY(vae_work(&work, m, decode, h, w, band));
+    }
+    *out = band < h ? band : 0;
+done:
+    return st;
+}
+
+/* ---- encode ---------------------------------------------------------------------------------------------- */
+
 tress_status tr_latent_encode(tr_tensor *out, tr_bundle *m, tr_stream *s, tr_planes image, bool shifted, int64_t b)
 {
     tress_status st = TRESS_OK;
@@ -23,11 +78,13 @@ tress_status tr_latent_encode(tr_tensor *out, tr_bundle *m, tr_stream *s, tr_pla
     tr_tensor pixels, mean, z = tr_none();
     void *host = NULL;
     const tr_arena_mark mark = tr_scratch_push(s);
+    int band = 0;
     TR_ASSERT(image.c == 3 && image.h % f == 0 && image.w % f == 0);
+    TR_TRY(choose_band(&band, m, false, h, w));
     TR_TRY(tr_scratch(s, &pixels, TR_F32, TR_DIMS(1, 3, image.h, image.w)));
     TR_TRY(tr_scratch(s, &mean, TR_F32, TR_DIMS(1, c->latent_channels, h, w)));
     TR_TRY(tr_upload(s, pixels, image.data));
-    TR_TRY(tr_vae_encode(m->vae, s, mean, tr_none(), pixels, 0));
+    TR_TRY(tr_vae_encode(m->vae, s, mean, tr_none(), pixels, f * band));
     TR_TRY(check_finite(s, mean, "encoding"));
     TR_TRY(tr_alloc_array(&host, n, sizeof(float)));
     TR_TRY(tr_download(s, host, mean));
@@ -46,55 +103,6 @@ done:
 }
 
 /* ---- decode ---------------------------------------------------------------------------------------------- */
-
-#define WORK_MAX ((int64_t)2 << 30)             /* bytes a decode may take where the caller sets no limit */
-#define BAND_MIN 8
-
-/* What decoding [1, c, h, w] in bands of `band` takes, counted on a device that computes nothing. */
-static tress_status decode_work(int64_t *out, const tr_bundle *m, int h, int w, int band)
-{
-    tress_status st = TRESS_OK;
-    tr_device *d = NULL;
-    tr_stream *s = NULL;
-    tr_vae *v = NULL;
-    tr_tensor z, image;
-    const tr_vae_config *c = tr_vae_get_config(m->vae);
-    const int f = tr_vae_factor(m->vae);
-    const tr_device_spec dry = { .kind = TRESS_BACKEND_CPU, .n_thread = tr_device_threads(m->host->device), .dry = true };
-    TR_TRY(tr_device_open(&d, &dry));
-    TR_TRY(tr_stream_new(&s, d));
-    TR_TRY(tr_vae_open(&v, d, m->weights[TR_MODULE_VAE], c));
-    TR_TRY(tr_scratch(s, &z, TR_F32, TR_DIMS(1, c->latent_channels, h, w)));
-    TR_TRY(tr_scratch(s, &image, TR_F32, TR_DIMS(1, 3, (int64_t)f * h, (int64_t)f * w)));
-    TR_TRY(tr_vae_decode(v, s, image, z, band));
-    *out = tr_device_peak(d);
-done:
-    tr_vae_close(v);
-    tr_stream_free(s);
-    tr_device_close(d);
-    return st;
-}
-
-static tress_status choose_band(int *out, const tr_bundle *m, int h, int w)
-{
-    tress_status st = TRESS_OK;
-    int64_t limit = WORK_MAX, work = 0;
-    int band = 0;
-    if (m->host->memory_max > 0) {
-        limit = m->host->memory_max - tr_weights_bytes(m->weights[TR_MODULE_VAE]) - tr_device_bytes(m->host->device);
-        if (limit > WORK_MAX) limit = WORK_MAX;
-    }
-    TR_TRY(decode_work(&work, m, h, w, 0));
-    while (work > limit && band != BAND_MIN) {
-        const int half = ((band ? band : h) + 1) / 2;
-        band = half < BAND_MIN ? BAND_MIN : half;
-        if (band >= h) break;
-        TR_TRY(decode_work(&work, m, h, w, band));
-    }
-    *out = band < h ? band : 0;
-done:
-    return st;
-}
 
 /* raw [n] = z / scale + shift, on the host, as diffusers rounds it. */
 static void unscale(float *z, int64_t n, const tr_vae_config *c)
@@ -134,7 +142,7 @@ tress_status tr_latent_decode(tr_planes *out, tr_bundle *m, tr_stream *s, tr_ten
     tr_planes p = { 0 };
     void *host = NULL;
     if (band < 0) TR_TRY(tr_fail(TRESS_E_ARG, "--vae-band %d, it must be 0 or more latent rows", band));
-    if (band == 0) TR_TRY(choose_band(&band, m, h, w));
+    if (band == 0) TR_TRY(choose_band(&band, m, true, h, w));
     TR_TRY(tr_planes_new(&p, 3, f * h, f * w));
     TR_TRY(tr_alloc_array(&host, z.shape[1] * h * w, sizeof(float)));
     TR_TRY(tr_download(s, host, tr_slice(z, 0, i, 1)));
