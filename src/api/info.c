@@ -8,6 +8,17 @@
 #include <unistd.h>
 
 #include <curl/curl.h>
+
+#ifdef __x86_64__
+#include <cpuid.h>
+/* Asked by cpuid: clang's __builtin_cpu_supports does not know f16c. */
+static bool has_f16c(void)
+{
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 typedef struct row { const char *key; char value[200]; } row;
 
 /* The value of the first line of a /proc file that begins with key. */
@@ -34,7 +45,7 @@ static void cpu_abilities(char *out, size_t size)
 #ifdef __x86_64__
     __builtin_cpu_init();
     const struct { const char *name; bool on; } list[] = {
-        { "avx2", __builtin_cpu_supports("avx2") }, { "fma", __builtin_cpu_supports("fma") }, { "f16c", __builtin_cpu_supports("f16c") },
+        { "avx2", __builtin_cpu_supports("avx2") }, { "fma", __builtin_cpu_supports("fma") }, { "f16c", has_f16c() },
         { "avx512f", __builtin_cpu_supports("avx512f") }, { "avx512bw", __builtin_cpu_supports("avx512bw") },
         { "avx512vl", __builtin_cpu_supports("avx512vl") }, { "avx512dq", __builtin_cpu_supports("avx512dq") },
         { "avx512vnni", __builtin_cpu_supports("avx512vnni") },

@@ -4,6 +4,16 @@
 #include <stdio.h>
 #include <string.h>
 
+#ifdef __x86_64__
+#include <cpuid.h>
+/* Asked by cpuid: clang's __builtin_cpu_supports does not know f16c. */
+static bool has_f16c(void)
+{
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 #define ALIGN 256
 
 
@@ -18,7 +28,7 @@ tr_simd tr_cpu_simd_detect(tr_simd most)
     tr_simd have = TR_SIMD_NONE;
 #ifdef __x86_64__
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) {
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c()) {
         have = TR_SIMD_AVX2;
         if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
             __builtin_cpu_supports("avx512dq"))
