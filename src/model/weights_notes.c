@@ -58,7 +58,8 @@ static tress_status note_vae(tr_weights *w)
     tress_status st = TRESS_OK;
     tr_tensor t;
     if (!w->config) return TRESS_OK;
-    if (tr_weights_find(w, "decoder.conv_in.weight", &t) && t.rank == 4 && t.shape[1] == 16) {
+    /* only of an autoencoder of the released one's size: a small model has its own statistics, and says them */
+    if (tr_weights_find(w, "decoder.conv_in.weight", &t) && t.rank == 4 && t.shape[0] == 512 && t.shape[1] == 16) {
         double scale = 0, shift = 0;
         TR_TRY(tr_json_double(&scale, w->config, "scaling_factor", -1e6, 1e6, 0, w->where));
         if (!json_is_null(json_object_get(w->config, "shift_factor")))

@@ -327,16 +327,22 @@ static void notes(void **state)
     tr_weights_close(w);
 
     folder("v");
-    const tr_named vae[] = { { "decoder.conv_in.weight", tr_view(values, TR_F32, TR_DIMS(4, 16, 3, 3)) },
-                             { "decoder.up_blocks.0.x", tr_view(values, TR_F32, TR_DIMS(4)) } };
-    assert_int_equal(tr_safetensors_write(at("v/diffusion_pytorch_model.safetensors"), vae, 2, NULL), TRESS_OK);
-    for (int k = 0; k < 2; k++) {
-        text("v/config.json", k ? "{\"scaling_factor\": 0.18215, \"shift_factor\": null}" : "{\"scaling_factor\": 1.5305, \"shift_factor\": 0.0609}");
+    static float wide[512 * 16 * 9];
+    static const struct { int width; const char *config; int n_note; } vaes[] = {
+        { 512, "{\"scaling_factor\": 1.5305, \"shift_factor\": 0.0609}", 0 },
+        { 512, "{\"scaling_factor\": 0.18215, \"shift_factor\": null}", 1 },
+        { 4, "{\"scaling_factor\": 0.7, \"shift_factor\": -0.02}", 0 },      /* a small model's own */
+    };
+    for (int k = 0; k < 3; k++) {
+        const tr_named vae[] = { { "decoder.conv_in.weight", tr_view(wide, TR_F32, TR_DIMS(vaes[k].width, 16, 3, 3)) },
+                                 { "decoder.up_blocks.0.x", tr_view(wide, TR_F32, TR_DIMS(4)) } };
+        assert_int_equal(tr_safetensors_write(at("v/diffusion_pytorch_model.safetensors"), vae, 2, NULL), TRESS_OK);
+        text("v/config.json", vaes[k].config);
         assert_int_equal(tr_weights_open(&w, at("v"), TR_MODULE_VAE, NULL), TRESS_OK);
-        assert_int_equal(tr_weights_get(w, &t, TR_DIMS(4, 16, 3, 3), "decoder.conv_in.weight"), TRESS_OK);
+        assert_int_equal(tr_weights_get(w, &t, TR_DIMS(vaes[k].width, 16, 3, 3), "decoder.conv_in.weight"), TRESS_OK);
         assert_int_equal(tr_weights_get(w, &t, TR_DIMS(4), "decoder.up_blocks.0.x"), TRESS_OK);
         assert_int_equal(tr_weights_check(w, 1), TRESS_OK);
-        assert_int_equal(tr_weights_note_count(w), k);
+        assert_int_equal(tr_weights_note_count(w), vaes[k].n_note);
         tr_weights_close(w);
     }
 }
