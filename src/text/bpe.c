@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#define TEXT_MAX 65536
 
 typedef struct symbol { int32_t id, prev, next; } symbol;              /* next == -2: merged into its left neighbour */
 typedef struct merge { int32_t rank, at, id; } merge;
@@ -195,11 +194,7 @@ tress_status tr_bpe_encode(const tr_bpe *t, const char *text, size_t n_text, int
     tr_bpe_text x = { 0 };
     TR_ASSERT(n >= 2);
     encoder e = { .t = t, .ids = ids + 1, .n_max = n - 2 };
-    if (n_text > TEXT_MAX) TR_TRY(tr_fail(TRESS_E_ARG, "a prompt of %zu bytes, expected at most %d", n_text, TEXT_MAX));
-    if (tr_utf8_valid(text, n_text) < n_text) {
-        TR_TRY(tr_utf8_repair(&clean, &n_text, text, n_text));
-        text = clean;
-    }
+    TR_TRY(tr_prompt_clean(&clean, &text, &n_text));
     for (size_t i = 0; i < n_text;) {
         size_t begin = i, end = n_text;
         const int token = tr_added_find(&t->added, false, text, n_text, &begin, &end);

@@ -91,6 +91,15 @@ size_t tr_utf8_unrepaired(const char *s, size_t n, size_t at)
     return i;
 }
 
+tress_status tr_prompt_clean(char **clean, const char **text, size_t *n)
+{
+    if (*n > TR_PROMPT_MAX) return tr_fail(TRESS_E_ARG, "a prompt of %zu bytes, expected at most %d", *n, TR_PROMPT_MAX);
+    if (tr_utf8_valid(*text, *n) == *n) return TRESS_OK;
+    const tress_status st = tr_utf8_repair(clean, n, *text, *n);
+    if (st == TRESS_OK) *text = *clean;
+    return st;
+}
+
 static bool in_ranges(const tr_range *r, size_t n, uint32_t c)
 {
     if (c < r[0].first || c > r[n - 1].last) return false;

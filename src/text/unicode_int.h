@@ -22,6 +22,10 @@ size_t tr_utf8_valid(const char *s, size_t n);
 TR_CHECKED tress_status tr_utf8_repair(char **out, size_t *n_out, const char *s, size_t n);
 /* Which byte of s stands at byte `at` of its repaired copy. */
 size_t tr_utf8_unrepaired(const char *s, size_t n, size_t at);
+/* A prompt as both encoders take it: at most TR_PROMPT_MAX bytes, UTF-8. Where it had to be repaired, *clean is new (tr_free) and
+ * *text, *n become its own; else all stay as they are. Fails: ARG (too long), OOM. */
+#define TR_PROMPT_MAX 65536
+TR_CHECKED tress_status tr_prompt_clean(char **clean, const char **text, size_t *n);
 
 tr_char_class tr_char_get_class(uint32_t c);
 bool          tr_char_is_space(uint32_t c);     /* Unicode's White_Space */

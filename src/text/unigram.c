@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#define TEXT_MAX 65536
 #define MARK "\xE2\x96\x81"                     /* U+2581, what stands for a space */
 #define UNK_PENALTY 10.0                        /* below the lowest score: both tokenizers and sentencepiece */
 
@@ -193,11 +192,7 @@ tress_status tr_unigram_encode(const tr_unigram *t, const char *text, size_t n_t
     tr_normal x = { 0 };
     TR_ASSERT(n >= 1);
     encoder e = { .t = t, .ids = ids, .n_max = n - 1 };
-    if (n_text > TEXT_MAX) TR_TRY(tr_fail(TRESS_E_ARG, "a prompt of %zu bytes, expected at most %d", n_text, TEXT_MAX));
-    if (tr_utf8_valid(text, n_text) < n_text) {
-        TR_TRY(tr_utf8_repair(&clean, &n_text, text, n_text));
-        text = clean;
-    }
+    TR_TRY(tr_prompt_clean(&clean, &text, &n_text));
     for (size_t i = 0; i < n_text;) {
         size_t begin = i, end = n_text;
         const int token = tr_added_find(&t->added, false, text, n_text, &begin, &end);
