@@ -39,7 +39,7 @@ static void path_at(const tr_guide_path *g, const vec3 *out, float t, vec3 *p, v
     *across = v_cross(tangent, *outward);
 }
 
-static tress_status fill_tube(tr_hair *h, const tr_scene *s, dice *d, const tr_tube *t, const vec3 *across, const vec3 *outward, int lock, float a)
+static tress_status fill_tube(tr_hair *h, const tr_scene *s, dice *d, const tr_tube *t, const vec3 *across, const vec3 *outward, int lock)
 {
     tress_status st = TRESS_OK;
     const int n_hair = 210;
@@ -69,7 +69,6 @@ static tress_status fill_tube(tr_hair *h, const tr_scene *s, dice *d, const tr_t
             }
         }
     }
-    (void)a;
 done:
     return st;
 }
@@ -79,8 +78,7 @@ tress_status tr_hair_plait(tr_hair *h, const tr_scene *s, dice *d, vec3 tie, flo
     tress_status st = TRESS_OK;
     tr_guide_path spine = { .tube = -1, .draw = false };
     vec3 spine_out[TR_GUIDE_POINTS];
-    static const float length_of[2] = { 150, 285 };
-    const float a0 = s->plait_width * s->scale, length = dice_range(d, length_of[0], length_of[1]) * s->scale;
+    const float a0 = s->plait_width * s->scale, length = dice_range(d, 150, 285) * s->scale;
     const vec3 normal = tr_body_normal(s, tie);
     const vec3 forward = s->plait_front ? m_to_world(&s->head, v3(side * .55f, .7f, .85f)) : v_add(v_scale(normal, .35f), v3(0, 1, 0));
     tr_path_fall(&spine, s, tie, forward, length, .5f, a0 * .62f, d);
@@ -116,7 +114,7 @@ tress_status tr_hair_plait(tr_hair *h, const tr_scene *s, dice *d, vec3 tie, flo
             t->n = i + 1;
         }
         const int lock = 20000 + h->n_tube++;
-        TR_TRY(fill_tube(h, s, d, t, across, outward, lock, a0));
+        TR_TRY(fill_tube(h, s, d, t, across, outward, lock));
     }
     /* below the band a brush of loose ends */
     vec3 c, across, outward;

@@ -114,9 +114,6 @@ def say(words, bald, rng):
 
 
 # ---- shared ------------------------------------------------------------------------------------------------------
-def make_vae(): return nets.Autoencoder()
-
-
 def write_safetensors(path, state, dtype=torch.float16):
     """Small enough to do by hand, so the machine needs no package for it."""
     code = {torch.float16: "F16", torch.float32: "F32"}[dtype]
@@ -215,7 +212,7 @@ def edges(x): return x[..., 1:] - x[..., :-1], x[..., 1:, :] - x[..., :-1, :]
 def train_vae(a):
     torch.manual_seed(1)
     scenes = Scenes(a.data, a.room, a.device)
-    vae = make_vae().to(a.device)
+    vae = nets.Autoencoder().to(a.device)
     if a.init:
         vae.load_state_dict(read_safetensors(f"{a.init}/vae.safetensors"))
     if a.device == "cuda":
@@ -299,7 +296,7 @@ class Latents:
 
 def load_vae(a):
     s = torch.load(f"{a.work}/vae.pt", map_location=a.device)
-    vae = make_vae().to(a.device)
+    vae = nets.Autoencoder().to(a.device)
     vae.load_state_dict(s["vae"])
     return vae.eval(), s["shift"], s["scale"]
 
