@@ -1,10 +1,13 @@
 /* The front door of linear: what its operands must be. */
 #include "tensor/stream_int.h"
 
-/* An activation [n, m] whose rows may be strided, or nothing. */
-static bool is_rows_or_none(const tr_stream *s, tr_tensor t, int64_t n, int64_t m)
+double tr_check_epilogue(const tr_stream *s, const tr_epilogue *e, int64_t n, int64_t m)
 {
-    return tr_is_none(t) || (tr_is_activation(s, t, 2) && t.shape[0] == n && t.shape[1] == m);
+    if (!e) return 0;
+    TR_ASSERT(tr_is_none(e->mul) || tr_is_rows(s, e->mul, n, m));
+    TR_ASSERT(tr_is_none(e->residual) || tr_is_rows(s, e->residual, n, m));
+    TR_ASSERT(tr_is_none(e->gate) || (tr_is_activation(s, e->gate, 2) && e->gate.shape[1] == m && e->gate.shape[0] > 0 && n % e->gate.shape[0] == 0));
+    return tr_tensor_bytes(e->mul) + tr_tensor_bytes(e->residual);
 }
 
 tress_status tr_linear(tr_stream *s, tr_tensor y, tr_tensor x, tr_tensor w, tr_tensor b, tr_tensor low, tr_tensor up, const tr_epilogue *e)
@@ -18,15 +21,9 @@ tress_status tr_linear(tr_stream *s, tr_tensor y, tr_tensor x, tr_tensor w, tr_t
     if (!tr_is_none(low)) {
         TR_ASSERT(low.rank == 2 && low.shape[1] >= 1);
         r = low.shape[1];
-        TR_ASSERT(is_rows_or_none(s, low, n, r) && tr_is_weight(up, TR_DIMS(m, r)));
+        TR_ASSERT(tr_is_rows(s, low, n, r) && tr_is_weight(up, TR_DIMS(m, r)));
     }
-    double bytes = tr_tensor_bytes(y) + tr_tensor_bytes(x) + tr_tensor_bytes(w) + tr_tensor_bytes(low) + tr_tensor_bytes(up);
-    if (e) {
-        TR_ASSERT(is_rows_or_none(s, e->mul, n, m) && is_rows_or_none(s, e->residual, n, m));
-        TR_ASSERT(tr_is_none(e->gate) || (tr_is_activation(s, e->gate, 2) && e->gate.shape[1] == m && e->gate.shape[0] > 0 &&
-                                          n % e->gate.shape[0] == 0));
-        bytes += tr_tensor_bytes(e->mul) + tr_tensor_bytes(e->residual);
-    }
-    tr_stream_count_op(s, 2.0 * (double)n * (double)m * (double)(k + r), bytes);
+    const double bytes = tr_tensor_bytes(y) + tr_tensor_bytes(x) + tr_tensor_bytes(w) + tr_tensor_bytes(low) + tr_tensor_bytes(up);
+    tr_stream_count_op(s, 2.0 * (double)n * (double)m * (double)(k + r), bytes + tr_check_epilogue(s, e, n, m));
     return TR_RUN(s, linear, (s, y, x, w, b, low, up, e));
 }

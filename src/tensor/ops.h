@@ -46,6 +46,21 @@ typedef struct tr_attention_args {
     tr_attention_segment segment[TR_SEGMENT_MAX];
 } tr_attention_args;
 
+/* Backward of one segment of attention. With p the softmax over the union of all segments, which lse gives,
+ *     p_ij = exp(scale q_i k_j + key_logw_j + query_logw_i - lse_i)      ds_ij = p_ij (do_i . v_j - do_i . o_i)
+ *     dv_j = sum_i p_ij do_i      dk_j = scale sum_i ds_ij q_i      dq_i = scale sum_j ds_ij k_j
+ * q, o, d_o, dq [b, n_q, h, d]; k, v, dk, dv [b, n_k, h, d]; any strides, the last one 1.  Dao et al. 2022, arXiv:2205.14135, alg. 4 */
+typedef struct tr_attention_back_args {
+    tr_tensor q, o, d_o;
+    tr_tensor lse;                              /* F32 [b, h, n_q], as attention gave it */
+    tr_tensor k, v;
+    tr_tensor key_logw, query_logw;             /* as in tr_attention_segment */
+    float     scale;
+    tr_tensor dq;                               /* or none */
+    tr_tensor dk, dv;                           /* both or neither */
+    bool      add_q, add_kv;                    /* added to what dq, and dk and dv, hold; else they are replaced */
+} tr_attention_back_args;
+
 #define TR_CONV_ROWS 4
 /* The bytes of a result depend on where it lies in tiles of 4 x 4: rows asked for in bands come out as in one call if the
  * bands begin and end at multiples of TR_CONV_ROWS rows of y, the last one where it likes. The VAE's exact bands rely on it. */

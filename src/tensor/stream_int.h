@@ -48,6 +48,17 @@ static inline bool tr_is_activation(const tr_stream *s, tr_tensor t, int rank)
 {
     return !tr_is_none(t) && t.rank == rank && t.dtype == tr_stream_dtype(s) && (t.shape[rank - 1] <= 1 || t.stride[rank - 1] == 1);
 }
+/* An activation [n, m] whose rows may be strided. */
+static inline bool tr_is_rows(const tr_stream *s, tr_tensor t, int64_t n, int64_t m)
+{
+    return tr_is_activation(s, t, 2) && t.shape[0] == n && t.shape[1] == m;
+}
+/* The operands of an epilogue on [n, m] are what they must be; their bytes. */
+double tr_check_epilogue(const tr_stream *s, const tr_epilogue *e, int64_t n, int64_t m);
+static inline bool tr_is_f32_or_none(tr_tensor t, tr_dims d)
+{
+    return tr_is_none(t) || (t.dtype == TR_F32 && tr_has_dims(t, d) && tr_is_contiguous(t));
+}
 /* A weight as stored: a float type, contiguous, these dims. */
 static inline bool tr_is_weight(tr_tensor t, tr_dims d)
 {

@@ -1,4 +1,4 @@
-#include "check.h"
+#include "check_int.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -142,6 +142,184 @@ CHECK_OP(attention)
     for (int i = 0; i < 4; i++)
         for (int k = 0; k < 4; k++) one(c, k == 1 ? FILL_SPIKES : FILL_NORMAL, shapes[k], n_many[i], many[i], k % 2);
     blind(c);
+}
+
+/* ---- backward ---- */
+typedef struct back { int64_t n_q, n_k, h, d; double *dq, *dk, *dv, *mq, *mk, *mv; } back;      /* sums and their |terms| */
+
+/* One head in float64: q, o, g [n_q, d]; k, v [n_k, d]; strides of a head in `step`. */
+static void ref_back(back *r, double scale, const double *q, const double *o, const double *g, const double *lse, const double *k, const double *v,
+                     const double *kw, const double *qw, int64_t step)
+{
+    for (int64_t i = 0; i < r->n_q; i++) {
+        double delta = 0, delta_mag = 0;
+        for (int64_t c = 0; c < r->d; c++) {
+            delta += g[i * step + c] * o[i * step + c];
+            delta_mag += fabs(g[i * step + c] * o[i * step + c]);
+        }
+        for (int64_t j = 0; j < r->n_k; j++) {
+            double s = (kw ? kw[j] : 0) + (qw ? qw[i] : 0), mag = fabs(s), dp = 0, dp_mag = 0;
+            for (int64_t c = 0; c < r->d; c++) {
+                s += scale * q[i * step + c] * k[j * step + c];
+                mag += fabs(scale * q[i * step + c] * k[j * step + c]);
+                dp += g[i * step + c] * v[j * step + c];
+                dp_mag += fabs(g[i * step + c] * v[j * step + c]);
+            }
+            const double p = isinf(lse[i]) || isinf(s) ? 0 : exp(s - lse[i]), grow = 1 + 2 * mag + fabs(lse[i]);
+            const double ds = p * (dp - delta) * scale, ds_mag = p == 0 ? 0 : p * (dp_mag + delta_mag) * scale * grow;
+            for (int64_t c = 0; c < r->d; c++) {
+                r->dq[i * step + c] += ds * k[j * step + c];
+                r->mq[i * step + c] += ds_mag * fabs(k[j * step + c]);
+                r->dk[j * step + c] += ds * q[i * step + c];
+                r->mk[j * step + c] += ds_mag * fabs(q[i * step + c]);
+                r->dv[j * step + c] += p * g[i * step + c];
+                r->mv[j * step + c] += p == 0 ? 0 : p * grow * fabs(g[i * step + c]);
+            }
+        }
+    }
+}
+
+static void one_back(check *c, shape s, int64_t n_k, bool inside, bool logw, int want)
+{
+    tr_attention_back_args a = { .scale = 1 / sqrtf((float)s.d), .add_q = want & 4, .add_kv = want & 8 };
+    a.q = heads(c, FILL_NORMAL, s.b, s.n_q, s.h, s.d, inside);
+    a.k = heads(c, FILL_NORMAL, s.b, n_k, s.h, s.d, inside);
+    a.v = heads(c, FILL_NORMAL, s.b, n_k, s.h, s.d, !inside);
+    a.d_o = heads(c, FILL_NORMAL, s.b, s.n_q, s.h, s.d, inside);
+    if (logw) a.key_logw = check_input(c, FILL_NORMAL, TR_DIMS(n_k));
+    if (logw) {
+        float *w = calloc((size_t)s.n_q, sizeof *w);
+        if (!w) abort();
+        for (int64_t i = 0; i < s.n_q; i++) w[i] = i % 3 == 1 ? -INFINITY : 0.5f;
+        a.query_logw = check_values(c, TR_F32, TR_DIMS(s.n_q), w);
+        free(w);
+    }
+    /* The softmax is over this segment and one more, as in a union: o and lse are those of both. */
+    const int64_t n = s.b * s.n_q * s.h, n_key = s.b * n_k * s.h;
+    tr_attention_args f = { .q = a.q, .scale = a.scale, .n_segment = 2 };
+    f.segment[0] = (tr_attention_segment){ .k = a.k, .v = a.v, .key_logw = a.key_logw, .query_logw = a.query_logw };
+    f.segment[1] = (tr_attention_segment){ .k = heads(c, FILL_NORMAL, s.b, 3, s.h, s.d, false), .v = heads(c, FILL_NORMAL, s.b, 3, s.h, s.d, false) };
+    double *o = check_room(c, n * s.d), *lse = check_room(c, n), *unused = check_room(c, n * s.d), *unused_lse = check_room(c, n);
+    ref_attention(c, &f, o, unused, lse, unused_lse);
+    float *narrow = calloc((size_t)(n * s.d), sizeof *narrow);
+    if (!narrow) abort();
+    for (int64_t i = 0; i < n * s.d; i++) narrow[i] = (float)o[i];
+    a.o = check_values(c, TR_F32, TR_DIMS(s.b, s.n_q, s.h, s.d), narrow);
+    for (int64_t i = 0; i < n; i++) narrow[i] = (float)lse[i];
+    a.lse = check_values(c, TR_F32, TR_DIMS(s.b, s.h, s.n_q), narrow);
+    free(narrow);
+
+    back r = { .n_q = s.n_q, .n_k = n_k, .h = s.h, .d = s.d };
+    double **const sum[] = { &r.dq, &r.mq, &r.dk, &r.mk, &r.dv, &r.mv };
+    for (int i = 0; i < 6; i++) *sum[i] = check_room(c, (i < 2 ? n : n_key) * s.d);
+    if (want & 1) a.dq = a.add_q ? check_input(c, FILL_NORMAL, TR_DIMS(s.b, s.n_q, s.h, s.d)) : check_output(c, TR_DIMS(s.b, s.n_q, s.h, s.d));
+    if (want & 2) {
+        a.dk = a.add_kv ? check_input(c, FILL_NORMAL, TR_DIMS(s.b, n_k, s.h, s.d)) : check_output(c, TR_DIMS(s.b, n_k, s.h, s.d));
+        a.dv = a.add_kv ? check_input(c, FILL_NORMAL, TR_DIMS(s.b, n_k, s.h, s.d)) : check_output(c, TR_DIMS(s.b, n_k, s.h, s.d));
+    }
+    const double *q = check_f64(c, a.q), *k = check_f64(c, a.k), *v = check_f64(c, a.v), *g = check_f64(c, a.d_o), *vo = check_f64(c, a.o), *vl = check_f64(c, a.lse);
+    const double *kw = logw ? check_f64(c, a.key_logw) : NULL, *qw = logw ? check_f64(c, a.query_logw) : NULL;
+    const double *old[3] = { (want & 1) && a.add_q ? check_f64(c, a.dq) : NULL, (want & 2) && a.add_kv ? check_f64(c, a.dk) : NULL, (want & 2) && a.add_kv ? check_f64(c, a.dv) : NULL };
+    const int64_t step = s.h * s.d;
+    for (int64_t b = 0; b < s.b; b++)
+        for (int64_t h = 0; h < s.h; h++) {
+            const int64_t at_q = b * s.n_q * step + h * s.d, at_k = b * n_k * step + h * s.d;
+            back part_of = r;
+            part_of.dq += at_q, part_of.mq += at_q, part_of.dk += at_k, part_of.mk += at_k, part_of.dv += at_k, part_of.mv += at_k;
+            ref_back(&part_of, (double)a.scale, q + at_q, vo + at_q, g + at_q, vl + (b * s.h + h) * s.n_q, k + at_k, v + at_k, kw, qw, step);
+        }
+    double *const sums[3] = { r.dq, r.dk, r.dv }, *const mags[3] = { r.mq, r.mk, r.mv };
+    for (int i = 0; i < 3; i++)
+        for (int64_t x = 0; old[i] && x < (i ? n_key : n) * s.d; x++) {
+            sums[i][x] += old[i][x];
+            mags[i][x] += fabs(old[i][x]);
+        }
+    if ((want & 1) && a.add_q) check_mutable(c, a.dq);
+    if ((want & 2) && a.add_kv) {
+        check_mutable(c, a.dk);
+        check_mutable(c, a.dv);
+    }
+    check_ok(c, tr_attention_back(check_stream(c), &a));
+    const double bound = 8 + sqrt((double)s.d) + sqrt((double)(s.n_q > n_k ? s.n_q : n_k));
+    if (want & 1) check_near(c, a.dq, r.dq, r.mq, bound);
+    if (want & 2) {
+        check_near(c, a.dk, r.dk, r.mk, bound);
+        check_near(c, a.dv, r.dv, r.mv, bound);
+    }
+    check_release(c);
+}
+
+/* The reference itself against central differences of the softmax over both segments: L = sum g o. */
+static void back_is_gradient(check *c)
+{
+    enum { NQ = 3, NK = 4, D = 5 };
+    double x[3][NK * D], g[NQ * D], other[2][2 * D], o[NQ * D], lse[NQ], kw[NK];
+    double *const q = x[0], *const k = x[1], *const v = x[2];
+    uint64_t seed = 1;
+    double *const all[] = { q, k, v, g, other[0], other[1], kw };
+    const int count[] = { NQ * D, NK * D, NK * D, NQ * D, 2 * D, 2 * D, NK };
+    for (int a = 0; a < 7; a++)
+        for (int i = 0; i < count[a]; i++) all[a][i] = 2 * (double)tr_philox_uniform(7, 0, seed++) - 1;
+    const double scale = 0.6, eps = 1e-5;
+    double numeric[3][NK * D];
+    for (int a = 0; a < 3; a++)
+        for (int e = -1; e < 2 * count[a]; e++) {           /* -1: at the point itself, for o and lse */
+            const double keep = e < 0 ? 0 : x[a][e / 2];
+            if (e >= 0) x[a][e / 2] += e % 2 ? -eps : eps;
+            double loss = 0;
+            for (int i = 0; i < NQ; i++) {
+                double p[NK + 2], total = 0;
+                for (int j = 0; j < NK + 2; j++) {
+                    double s = j < NK ? kw[j] : 0;
+                    for (int z = 0; z < D; z++) s += scale * q[i * D + z] * (j < NK ? k[j * D + z] : other[0][(j - NK) * D + z]);
+                    total += p[j] = exp(s);
+                }
+                lse[i] = e < 0 ? log(total) : lse[i];
+                for (int z = 0; z < D; z++) {
+                    double sum = 0;
+                    for (int j = 0; j < NK + 2; j++) sum += p[j] / total * (j < NK ? v[j * D + z] : other[1][(j - NK) * D + z]);
+                    if (e < 0) o[i * D + z] = sum;
+                    loss += g[i * D + z] * sum;
+                }
+            }
+            if (e < 0) continue;
+            numeric[a][e / 2] = e % 2 ? (numeric[a][e / 2] - loss) / (2 * eps) : loss;
+            x[a][e / 2] = keep;
+        }
+    double d[3][NK * D] = { { 0 } }, m[3][NK * D] = { { 0 } };
+    back r = { .n_q = NQ, .n_k = NK, .h = 1, .d = D, .dq = d[0], .dk = d[1], .dv = d[2], .mq = m[0], .mk = m[1], .mv = m[2] };
+    ref_back(&r, scale, q, o, g, lse, k, v, kw, NULL, D);
+    double unused[4][2 * D] = { { 0 } };
+    back rest = { .n_q = NQ, .n_k = 2, .h = 1, .d = D, .dq = d[0], .dk = unused[0], .dv = unused[1], .mq = m[0], .mk = unused[2], .mv = unused[3] };
+    ref_back(&rest, scale, q, o, g, lse, other[0], other[1], NULL, NULL, D);       /* dq is the sum over the segments */
+    for (int a = 0; a < 3; a++)
+        for (int i = 0; i < count[a]; i++)
+            if (!(fabs(d[a][i] - numeric[a][i]) <= 1e-8))
+                check_fault(c, "gradient %d of %d: %.12g, by differences %.12g", i, a, d[a][i], numeric[a][i]);
+}
+
+CHECK_OP(attention_back)
+{
+    static const shape shapes[] = { { 1, 1, 1, 1 }, { 2, 5, 3, 8 }, { 1, 37, 2, 64 }, { 2, 30, 2, 33 }, { 1, 300, 1, 64 }, { 1, 19, 1, 300 }, { 1, 1, 2, 64 }, { 1, 17, 1, 512 } };
+    static const int64_t keys[] = { 1, 7, 300, 257, 40, 20, 70, 33 };
+    back_is_gradient(c);
+    for (int i = 0; i < 8; i++)
+        for (int w = 0; w < 4; w++) one_back(c, shapes[i], keys[i], (i + w) % 2, w & 1, (int[]){ 3, 1, 2, 15 }[w]);
+}
+
+BENCH_OP(attention_back)
+{
+    static const int64_t bench_sizes[][5] = { { 1, 256, 256, 4, 64 }, { 4, 256, 256, 4, 64 }, { 4, 256, 1, 4, 64 }, { 1, 1024, 1024, 38, 64 } };   /* b, n_q, n_k, h, d */
+    for (int i = 0; i < 4; i++) {
+        const int64_t *z = bench_sizes[i];
+        const tr_dims d = TR_DIMS(z[0], z[1], z[3], z[4]), dk = TR_DIMS(z[0], z[2], z[3], z[4]);
+        for (bench_begin(c, "%d x %d rows, %d keys, %d heads of %d", (int)z[0], (int)z[1], (int)z[2], (int)z[3], (int)z[4]); bench_more(c);) {
+            tr_attention_back_args a = { .q = bench_tensor(c, TR_F32, d), .o = bench_tensor(c, TR_F32, d), .d_o = bench_tensor(c, TR_F32, d),
+                .lse = bench_tensor(c, TR_F32, TR_DIMS(z[0], z[3], z[1])), .k = bench_tensor(c, TR_F32, dk), .v = bench_tensor(c, TR_F32, dk),
+                .dq = bench_tensor(c, TR_F32, d), .dk = bench_tensor(c, TR_F32, dk), .dv = bench_tensor(c, TR_F32, dk), .scale = 1 / sqrtf((float)z[4]) };
+            BENCH_TIME(c, tr_attention_back(check_stream(c), &a));
+        }
+    }
 }
 
 BENCH_OP(attention)

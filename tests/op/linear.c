@@ -7,6 +7,7 @@ typedef struct kind {
     tr_act act;
     float  scale;
     bool   bias, low, mul, residual, in_place, strided;
+    bool   across;                              /* backward: the weights are [k, m] */
     int    n_gate;                              /* 0: none; else that many if they divide n, else one */
 } kind;
 
@@ -21,13 +22,13 @@ static double act_of(double h, tr_act act)
     }
 }
 
-/* want += x w^T, mag with |terms|. */
-static void ref_product(double *want, double *mag, const double *x, const double *w, int64_t n, int64_t k, int64_t m)
+/* want += x w^T, or x w with w [k, m]; mag with |terms|. */
+static void ref_product(double *want, double *mag, const double *x, const double *w, int64_t n, int64_t k, int64_t m, bool across)
 {
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < m; j++)
             for (int64_t c = 0; c < k; c++) {
-                const double v = x[i * k + c] * w[j * k + c];
+                const double v = x[i * k + c] * (across ? w[c * m + j] : w[j * k + c]);
                 want[i * m + j] += v;
                 mag[i * m + j] += fabs(v);
             }
@@ -39,10 +40,10 @@ static tr_tensor rows(tr_tensor wide, int64_t d) { return tr_slice(wide, 1, wide
 static void one(check *c, check_fill f, tr_dtype t, int64_t n, int64_t k, int64_t m, kind o)
 {
     const int64_t pad = o.strided ? 3 : 0, r = 5;
-    tr_tensor x = rows(check_input(c, f, TR_DIMS(n, k + pad)), k), w = check_weight(c, FILL_NORMAL, t, TR_DIMS(m, k));
+    tr_tensor x = rows(check_input(c, f, TR_DIMS(n, k + pad)), k), w = check_weight(c, FILL_NORMAL, t, o.across ? TR_DIMS(k, m) : TR_DIMS(m, k));
     tr_tensor b = o.bias ? check_weight(c, FILL_NORMAL, t, TR_DIMS(m)) : tr_none();
     tr_tensor low = o.low ? rows(check_input(c, f, TR_DIMS(n, r + pad)), r) : tr_none();
-    tr_tensor up = o.low ? check_weight(c, FILL_NORMAL, TR_F32, TR_DIMS(m, r)) : tr_none();
+    tr_tensor up = o.low ? check_weight(c, FILL_NORMAL, TR_F32, o.across ? TR_DIMS(r, m) : TR_DIMS(m, r)) : tr_none();
     tr_epilogue e = { .act = o.act, .scale = o.scale };
     if (o.mul) e.mul = rows(check_input(c, FILL_NORMAL, TR_DIMS(n, m + pad)), m);
     const int64_t g = o.n_gate && n % o.n_gate == 0 ? o.n_gate : 1;
@@ -51,8 +52,8 @@ static void one(check *c, check_fill f, tr_dtype t, int64_t n, int64_t k, int64_
     tr_tensor y = o.residual && o.in_place ? e.residual : rows(check_output(c, TR_DIMS(n, m + pad)), m);
 
     double *want = check_room(c, n * m), *mag = check_room(c, n * m);
-    ref_product(want, mag, check_f64(c, x), check_f64(c, w), n, k, m);
-    if (o.low) ref_product(want, mag, check_f64(c, low), check_f64(c, up), n, r, m);
+    ref_product(want, mag, check_f64(c, x), check_f64(c, w), n, k, m, o.across);
+    if (o.low) ref_product(want, mag, check_f64(c, low), check_f64(c, up), n, r, m, o.across);
     const double *vb = o.bias ? check_f64(c, b) : NULL, *vm = o.mul ? check_f64(c, e.mul) : NULL;
     const double *vg = o.n_gate ? check_f64(c, e.gate) : NULL, *vr = o.residual ? check_f64(c, e.residual) : NULL;
     const double scale = o.scale == 0 ? 1 : (double)o.scale;
@@ -69,9 +70,10 @@ static void one(check *c, check_fill f, tr_dtype t, int64_t n, int64_t k, int64_
             mag[i * m + j] = a;
         }
     if (o.residual && o.in_place) check_mutable(c, y);
-    check_ok(c, tr_linear(check_stream(c), y, x, w, b, low, up, &e));
+    if (o.across) check_ok(c, tr_linear_back(check_stream(c), y, x, w, low, up, &e));
+    else check_ok(c, tr_linear(check_stream(c), y, x, w, b, low, up, &e));
     /* sums of k terms in float: sqrt(k) u mag at worst, and rarely      Higham and Mary 2019, thm 2.4 */
-    check_near(c, y, want, mag, 8 + sqrt((double)k));
+    check_near(c, y, want, mag, 8 + (o.across ? 2 * sqrt((double)(k + r)) : sqrt((double)k)));      /* across: two deviations, one chain over both products */
     check_release(c);
 }
 
@@ -117,10 +119,11 @@ static void every_value(check *c, tr_dtype t, int64_t n, int step)
     check_release(c);
 }
 
+static const int64_t sizes[][3] = { { 1, 1, 1 }, { 2, 65, 33 }, { 5, 256, 130 }, { 20, 31, 8 }, { 21, 300, 31 }, { 77, 133, 67 }, { 130, 513, 40 },
+                                    { 461, 20, 136 } };                      /* n, k, m */
+
 CHECK_OP(linear)
 {
-    static const int64_t sizes[][3] = { { 1, 1, 1 }, { 2, 65, 33 }, { 5, 256, 130 }, { 20, 31, 8 }, { 21, 300, 31 }, { 77, 133, 67 }, { 130, 513, 40 },
-                                        { 461, 20, 136 } };                  /* n, k, m */
     static const kind kinds[] = {
         { .bias = true },
         { .act = TR_ACT_SILU, .bias = true, .strided = true },
@@ -146,13 +149,84 @@ CHECK_OP(linear)
     }
 }
 
+CHECK_OP(linear_back)
+{
+    static const kind kinds[] = {
+        { .across = true },
+        { .across = true, .strided = true, .residual = true },
+        { .across = true, .low = true, .scale = 0.25f },
+        { .across = true, .low = true, .residual = true, .in_place = true, .strided = true },
+        { .across = true, .act = TR_ACT_SILU, .mul = true, .n_gate = 7 },
+    };
+    static const tr_dtype types[] = { TR_F32, TR_F16, TR_BF16, TR_F8_E4M3 };
+    for (int i = 0; i < 8; i++)
+        for (int k = 0; k < 5; k++)
+            one(c, i < 5 ? (check_fill)((i + k) % FILL_N) : FILL_NORMAL, types[(i + k) % 4], sizes[i][0], sizes[i][1], sizes[i][2], kinds[k]);
+    for (int i = 0; i < 4; i++)
+        for (check_fill f = 0; f < FILL_N; f++) one(c, f, types[i], i % 2 ? 3 : 33, 100, 45, kinds[2]);
+}
+
+/* dw += dy^T x, rows of both strided. */
+CHECK_OP(linear_grad)
+{
+    static const int64_t shapes[][3] = { { 1, 1, 1 }, { 5, 3, 70 }, { 300, 16, 130 }, { 257, 130, 16 }, { 64, 67, 67 }, { 40, 1100, 1030 }, { 600, 1, 33 } };   /* n, m, k */
+    for (int i = 0; i < 7; i++)
+        for (check_fill f = 0; f < FILL_N; f++) {
+            const int64_t n = shapes[i][0], m = shapes[i][1], k = shapes[i][2], pad = i % 2 ? 3 : 0;
+            if (i == 5 && f > 0) break;
+            tr_tensor dy = rows(check_input(c, f, TR_DIMS(n, m + pad)), m), x = rows(check_input(c, f == FILL_TINY ? f : FILL_NORMAL, TR_DIMS(n, k + pad)), k);
+            tr_tensor dw = check_input(c, FILL_NORMAL, TR_DIMS(m, k));
+            const double *vy = check_f64(c, dy), *vx = check_f64(c, x), *old = check_f64(c, dw);
+            double *want = check_room(c, m * k), *mag = check_room(c, m * k);
+            for (int64_t j = 0; j < m * k; j++) {
+                want[j] = old[j];
+                mag[j] = fabs(old[j]);
+            }
+            for (int64_t l = 0; l < n; l++)
+                for (int64_t j = 0; j < m * k; j++) {
+                    const double v = vy[l * m + j / k] * vx[l * k + j % k];
+                    want[j] += v;
+                    mag[j] += fabs(v);
+                }
+            check_mutable(c, dw);
+            check_ok(c, tr_linear_grad(check_stream(c), dw, dy, x));
+            check_near(c, dw, want, mag, 8 + sqrt((double)n));
+            check_release(c);
+        }
+}
+
+BENCH_OP(linear_grad)
+{
+    static const int64_t shapes[][3] = { { 256, 16, 256 }, { 1024, 256, 16 }, { 1024, 16, 2432 }, { 1024, 2432, 16 } };
+    for (int i = 0; i < 4; i++) {
+        const int64_t n = shapes[i][0], m = shapes[i][1], k = shapes[i][2];
+        for (bench_begin(c, "%d rows, %d x %d", (int)n, (int)m, (int)k); bench_more(c);) {
+            tr_tensor dy = bench_tensor(c, TR_F32, TR_DIMS(n, m)), x = bench_tensor(c, TR_F32, TR_DIMS(n, k)), dw = bench_tensor(c, TR_F32, TR_DIMS(m, k));
+            BENCH_TIME(c, tr_linear_grad(check_stream(c), dw, dy, x));
+        }
+    }
+}
+
+BENCH_OP(linear_back)
+{
+    static const int64_t shapes[][3] = { { 256, 256, 256 }, { 256, 1024, 256 }, { 1024, 256, 1024 }, { 1024, 1024, 256 }, { 1024, 2432, 2432 }, { 1, 256, 256 }, { 2, 9728, 2432 } };
+    for (int t = 0; t < 2; t++)
+        for (int i = 0; i < 7; i++) {
+            const int64_t n = shapes[i][0], m = shapes[i][1], k = shapes[i][2];
+            for (bench_begin(c, "%s %d x %d -> %d", t ? "F16" : "F32", (int)n, (int)m, (int)k); bench_more(c);) {
+                tr_tensor dy = bench_tensor(c, TR_F32, TR_DIMS(n, m)), w = bench_tensor(c, t ? TR_F16 : TR_F32, TR_DIMS(m, k)), dx = bench_tensor(c, TR_F32, TR_DIMS(n, k));
+                BENCH_TIME(c, tr_linear_back(check_stream(c), dx, dy, w, tr_none(), tr_none(), NULL));
+            }
+        }
+}
+
 BENCH_OP(linear)
 {
-    static const int64_t sizes[][3] = { { 512, 256, 256 }, { 1178, 256, 256 }, { 1178, 256, 1024 }, { 1178, 1024, 256 }, { 1024, 2432, 2432 },
+    static const int64_t shapes[][3] = { { 512, 256, 256 }, { 1178, 256, 256 }, { 1178, 256, 1024 }, { 1178, 1024, 256 }, { 1024, 2432, 2432 },
                                         { 1024, 2432, 9728 }, { 1024, 9728, 2432 }, { 2, 2432, 9728 } };
     for (int t = 0; t < 2; t++)
         for (int i = 0; i < 8; i++) {
-            const int64_t n = sizes[i][0], k = sizes[i][1], m = sizes[i][2];
+            const int64_t n = shapes[i][0], k = shapes[i][1], m = shapes[i][2];
             for (bench_begin(c, "%s %d x %d -> %d", t ? "BF16" : "F32", (int)n, (int)k, (int)m); bench_more(c);) {
                 tr_tensor x = bench_tensor(c, TR_F32, TR_DIMS(n, k)), w = bench_tensor(c, t ? TR_BF16 : TR_F32, TR_DIMS(m, k));
                 tr_tensor b = bench_tensor(c, t ? TR_BF16 : TR_F32, TR_DIMS(m)), y = bench_tensor(c, TR_F32, TR_DIMS(n, m));

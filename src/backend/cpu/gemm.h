@@ -19,6 +19,7 @@ extern "C" {
 #define TR_GEMM_COLS_MAX 32
 #define TR_GEMM_ROWS_MAX 14
 #define TR_DOT_ROWS 4                           /* rows of x and of w that a call of dots takes at most */
+#define TR_ACROSS_COLS 64                       /* columns of w that a call of across takes at most */
 
 static inline int64_t tr_least(int64_t a, int64_t b) { return a < b ? a : b; }
 /* How many parts of `size` cover n. */
@@ -50,14 +51,23 @@ typedef struct tr_gemm {
     void (*tile)(float *c, int64_t ldc, const float *a, int64_t lda, const float *b, int64_t k, int n_row, bool add);
     /* to[k, cols]: column j is row j of `from`, any weight type, rows `pitch` bytes apart; columns from n_row on are 0. */
     void (*pack)(float *to, const void *from, tr_dtype t, int64_t pitch, int n_row, int64_t k);
+    /* to[k, cols]: row i is the first n_col elements of row i of `from`, any weight type, rows `pitch` bytes apart; the others are 0. */
+    void (*pack_rows)(float *to, const void *from, tr_dtype t, int64_t pitch, int n_col, int64_t k);
     /* to[n] = from[n], any weight type, possibly unaligned. */
     void (*widen)(float *to, const void *from, tr_dtype t, int64_t n);
     /* sum[i, j] = x_i . w_j for n_x rows of x (stride ldx floats) and n_w of w (pitch bytes), both <= TR_DOT_ROWS. */
     void (*dots)(float sum[TR_DOT_ROWS][TR_DOT_ROWS], const float *x, int64_t ldx, int n_x, const void *w, tr_dtype t, int64_t pitch,
                  int n_w, int64_t k);
+    /* sum[i, j] (+)= sum over c of x[i, c] w[c, j] for n_x rows of x (stride ldx floats), k rows of w and n of its columns, n_x and n at most
+     * TR_DOT_ROWS and TR_ACROSS_COLS; an element is one chain over c. */
+    void (*across)(float sum[TR_DOT_ROWS][TR_ACROSS_COLS], const float *x, int64_t ldx, int n_x, const void *w, tr_dtype t, int64_t pitch,
+                   int64_t n, int64_t k, bool add);
     /* y[n] = finish(h[n]); the residual may be y. */
     void (*finish)(float *y, const float *h, int64_t n, const tr_finish *f);
     void (*softmax)(const tr_softmax *s);
+    /* Backward of a row of softmax for one key and n queries: p in: q . k, out: the weight exp(scale p + logw - lse);
+     * ds in: do . v, out: what reaches q . k, scale p (ds - delta). */
+    void (*softmax_back)(float *p, float *ds, int64_t n, float scale, float logw, const float *lse, const float *delta);
     /* o[rows, d] *= f[rows]. */
     void (*scale_rows)(float *o, int64_t ldo, int rows, int64_t d, const float *f);
     /* The transforms of winograd_inl.h; element i of a 6 x 6 tile lies at i * step.

@@ -144,7 +144,8 @@ static void pack(float *to, const void *from, tr_dtype t, int64_t pitch, int n_r
 }
 
 const tr_gemm tr_gemm_avx512 = {
-    .rows = ROWS, .cols = COLS, .tile = tile, .pack = pack, .widen = widen, .dots = dots, .finish = finish, .softmax = softmax,
+    .rows = ROWS, .cols = COLS, .tile = tile, .pack = pack, .pack_rows = pack_rows, .widen = widen, .dots = dots, .across = across,
+    .finish = finish, .softmax = softmax, .softmax_back = softmax_back,
     .scale_rows = scale_rows, .wino_weights = wino_weights, .wino_input = wino_input, .wino_output = wino_output,
 };
 #else

@@ -13,6 +13,36 @@ static void widen(float *to, const void *from, tr_dtype t, int64_t n)
     if (i < n) v_store_part(to + i, load_weights(p + i * size, t, n - i), n - i);
 }
 
+INLINE void pack_rows_type(float *to, const char *from, const tr_dtype t, int64_t pitch, int n_col, int64_t k)
+{
+    const int64_t size = t == TR_F32 ? 4 : t == TR_F8_E4M3 ? 1 : 2;
+    for (int64_t i = 0; i < k; i++, from += pitch, to += COLS) {
+        if (n_col >= COLS) {
+#pragma GCC unroll 8
+            for (int j = 0; j < COLS; j += V_N) v_store(to + j, load_weights(from + j * size, t, V_N));
+        } else {
+            int j = 0;
+            for (; j + V_N <= n_col; j += V_N) v_store(to + j, load_weights(from + j * size, t, V_N));
+            if (j < n_col) {
+                v_store(to + j, v_set(0));
+                v_store_part(to + j, load_weights(from + j * size, t, n_col - j), n_col - j);
+                j += V_N;
+            }
+            for (; j < COLS; j += V_N) v_store(to + j, v_set(0));
+        }
+    }
+}
+
+static void pack_rows(float *to, const void *from, tr_dtype t, int64_t pitch, int n_col, int64_t k)
+{
+    switch (t) {
+    case TR_F32:  pack_rows_type(to, from, TR_F32, pitch, n_col, k); return;
+    case TR_F16:  pack_rows_type(to, from, TR_F16, pitch, n_col, k); return;
+    case TR_BF16: pack_rows_type(to, from, TR_BF16, pitch, n_col, k); return;
+    default:      pack_rows_type(to, from, TR_F8_E4M3, pitch, n_col, k); return;
+    }
+}
+
 /* ---- few rows: each weight is read once ------------------------------------------------------------------- */
 INLINE void dots_n(float sum[TR_DOT_ROWS][TR_DOT_ROWS], const float *x, int64_t ldx, const int n_x, const char *w, const tr_dtype t,
                    int64_t pitch, int n_w, int64_t k)
@@ -84,6 +114,63 @@ static void dots(float sum[TR_DOT_ROWS][TR_DOT_ROWS], const float *x, int64_t ld
     case TR_F16:  dots_of_type(sum, x, ldx, n_x, w, TR_F16, pitch, n_w, k); return;
     case TR_BF16: dots_of_type(sum, x, ldx, n_x, w, TR_BF16, pitch, n_w, k); return;
     default:      dots_of_type(sum, x, ldx, n_x, w, TR_F8_E4M3, pitch, n_w, k); return;
+    }
+}
+
+/* A row of w at a time, so that memory is read in one stream for each block of columns. */
+#define ACROSS_N (TR_ACROSS_COLS / V_N < 4 ? TR_ACROSS_COLS / V_N : 4)       /* vectors side by side */
+INLINE void across_n(float *sum, const float *x, int64_t ldx, const int n_x, const char *w, const tr_dtype t, int64_t pitch, int64_t left,
+                     int64_t k, bool add)
+{
+    const int64_t size = t == TR_F32 ? 4 : t == TR_F8_E4M3 ? 1 : 2;
+    const bool whole = left >= ACROSS_N * V_N;
+    vf s[TR_DOT_ROWS][ACROSS_N];
+    for (int i = 0; i < n_x; i++)
+        for (int j = 0; j < ACROSS_N; j++) {
+            float *at = sum + i * TR_ACROSS_COLS + j * V_N;
+            s[i][j] = !add ? v_set(0) : whole ? v_load(at) : left > j * V_N ? v_load_part(at, left - j * V_N) : v_set(0);
+        }
+    for (int64_t c = 0; c < k; c++, w += pitch) {
+        vf wide[ACROSS_N];
+#pragma GCC unroll 4
+        for (int j = 0; j < ACROSS_N; j++)
+            wide[j] = whole ? load_weights(w + j * V_N * size, t, V_N) : left > j * V_N ? load_weights(w + j * V_N * size, t, left - j * V_N) : v_set(0);
+#pragma GCC unroll 4
+        for (int i = 0; i < n_x; i++) {
+            const vf xi = v_set(x[i * ldx + c]);
+#pragma GCC unroll 4
+            for (int j = 0; j < ACROSS_N; j++) s[i][j] = v_fma(xi, wide[j], s[i][j]);
+        }
+    }
+    for (int i = 0; i < n_x; i++)
+        for (int j = 0; j < ACROSS_N; j++) {
+            float *at = sum + i * TR_ACROSS_COLS + j * V_N;
+            if (whole) v_store(at, s[i][j]);
+            else if (left > j * V_N) v_store_part(at, s[i][j], left - j * V_N);
+        }
+}
+
+INLINE void across_type(float *sum, const float *x, int64_t ldx, int n_x, const char *w, const tr_dtype t, int64_t pitch, int64_t n,
+                        int64_t k, bool add)
+{
+    const int64_t size = t == TR_F32 ? 4 : t == TR_F8_E4M3 ? 1 : 2;
+    for (int64_t j = 0; j < n; j += ACROSS_N * V_N)
+        switch (n_x) {
+        case 1:  across_n(sum + j, x, ldx, 1, w + j * size, t, pitch, n - j, k, add); break;
+        case 2:  across_n(sum + j, x, ldx, 2, w + j * size, t, pitch, n - j, k, add); break;
+        case 3:  across_n(sum + j, x, ldx, 3, w + j * size, t, pitch, n - j, k, add); break;
+        default: across_n(sum + j, x, ldx, 4, w + j * size, t, pitch, n - j, k, add); break;
+        }
+}
+
+static void across(float sum[TR_DOT_ROWS][TR_ACROSS_COLS], const float *x, int64_t ldx, int n_x, const void *w, tr_dtype t, int64_t pitch,
+                   int64_t n, int64_t k, bool add)
+{
+    switch (t) {
+    case TR_F32:  across_type(sum[0], x, ldx, n_x, w, TR_F32, pitch, n, k, add); return;
+    case TR_F16:  across_type(sum[0], x, ldx, n_x, w, TR_F16, pitch, n, k, add); return;
+    case TR_BF16: across_type(sum[0], x, ldx, n_x, w, TR_BF16, pitch, n, k, add); return;
+    default:      across_type(sum[0], x, ldx, n_x, w, TR_F8_E4M3, pitch, n, k, add); return;
     }
 }
 
@@ -216,5 +303,22 @@ static void scale_rows(float *o, int64_t ldo, int rows, int64_t d, const float *
         int64_t j = 0;
         for (; j + V_N <= d; j += V_N) v_store(row + j, v_mul(v_load(row + j), by));
         if (j < d) v_store_part(row + j, v_mul(v_load_part(row + j, d - j), by), d - j);
+    }
+}
+
+static void softmax_back(float *p, float *ds, int64_t n, float scale, float logw, const float *lse, const float *delta)
+{
+    const vf by = v_set(scale), add = v_set(logw);
+    int64_t j = 0;
+    for (; j + V_N <= n; j += V_N) {
+        const vf w = v_exp(v_sub(v_fma(v_load(p + j), by, add), v_load(lse + j)));
+        v_store(ds + j, v_mul(v_mul(w, v_sub(v_load(ds + j), v_load(delta + j))), by));
+        v_store(p + j, w);
+    }
+    if (j < n) {
+        const int64_t left = n - j;
+        const vf w = v_exp(v_sub(v_fma(v_load_part(p + j, left), by, add), v_load_part(lse + j, left)));
+        v_store_part(ds + j, v_mul(v_mul(w, v_sub(v_load_part(ds + j, left), v_load_part(delta + j, left))), by), left);
+        v_store_part(p + j, w, left);
     }
 }

@@ -1,5 +1,6 @@
-/* Linear layers. n rows of k against m: a block of columns of the weights is widened and packed once, then strips of rows
- * pass over it; sums stay in a block that fits a second-level cache, and the epilogue runs while they are there.
+/* Linear layers and their backward. n rows of k against m: a block of columns of the weights is widened and packed once, then strips
+ * of rows pass over it; sums stay in a block that fits a second-level cache, and the epilogue runs while they are there.
+ * Backward, the same weights are read across: rows of m against k.
  * Limits: 2 n m k flops; for few rows the bytes of w, each of which is then read once. */
 #include "backend/cpu/gemm.h"
 
@@ -16,6 +17,7 @@ typedef struct job {
     const tr_gemm *g;
     tr_stream *s;
     tr_tensor  y, x, w, b, low, up;
+    bool       across;                          /* y = x w + low up: w [k, m], up [r, m], rather than x w^T + low up^T */
     tr_epilogue e;
     int64_t n, m, rows, cols, n_block_m;        /* of a block */
 } job;
@@ -50,11 +52,16 @@ static const float *bias_of(const job *a, float *bias, int64_t j0, int64_t nj)
 }
 
 /* ---- many rows -------------------------------------------------------------------------------------------- */
-static void pack_block(const tr_gemm *g, float *panel, tr_tensor w, int64_t j0, int64_t nj, int64_t k0, int64_t nk)
+/* panel[nj / g->cols][nk, g->cols]: columns j0 .. + nj of the result, k0 .. + nk of the inner dimension. */
+static void pack_block(const job *a, float *panel, tr_tensor w, int64_t j0, int64_t nj, int64_t k0, int64_t nk)
 {
+    const tr_gemm *g = a->g;
     const int64_t size = (int64_t)tr_dtype_size(w.dtype), pitch = w.shape[1] * size;
-    for (int64_t j = 0; j < nj; j += g->cols)
-        g->pack(panel + j * nk, (const char *)w.data + (j0 + j) * pitch + k0 * size, w.dtype, pitch, (int)tr_least(nj - j, g->cols), nk);
+    for (int64_t j = 0; j < nj; j += g->cols) {
+        const int n = (int)tr_least(nj - j, g->cols);
+        if (a->across) g->pack_rows(panel + j * nk, (const char *)w.data + k0 * pitch + (j0 + j) * size, w.dtype, pitch, n, nk);
+        else g->pack(panel + j * nk, (const char *)w.data + (j0 + j) * pitch + k0 * size, w.dtype, pitch, n, nk);
+    }
 }
 
 /* Ask for lines that will be needed a strip later: rows apart are more streams than the machine foresees by itself. */
@@ -67,7 +74,7 @@ static void fetch(const float *p, int64_t ld, int64_t n_row, int64_t n, const bo
         }
 }
 
-/* sum (+)= x w^T over all of k; the epilogue follows the last pass of the last product. */
+/* sum (+)= x w^T (or x w) over all of k; the epilogue follows the last pass of the last product. */
 static void product(const job *a, room *r, tr_tensor x, tr_tensor w, bool first, bool last, const float *bias,
                     int64_t i0, int64_t ni, int64_t j0, int64_t nj)
 {
@@ -77,7 +84,7 @@ static void product(const job *a, room *r, tr_tensor x, tr_tensor w, bool first,
     for (int64_t k0 = 0; k0 < k; k0 += TR_GEMM_DEPTH) {
         const int64_t nk = tr_least(k - k0, TR_GEMM_DEPTH);
         const bool add = !first || k0 > 0, done = last && k0 + nk == k;
-        pack_block(g, r->panel, w, j0, nj, k0, nk);
+        pack_block(a, r->panel, w, j0, nj, k0, nk);
         for (int64_t i = 0; i < ni; i += g->rows) {
             const int n_row = (int)tr_least(ni - i, g->rows);
             float *sum = !add && done ? r->sum : r->sum + i * a->cols;          /* one pass: the strip stays where it is */
@@ -138,6 +145,26 @@ static tress_status columns(void *self, int64_t item, int i_thread)
     return TRESS_OK;
 }
 
+static void across(const job *a, float *sum, tr_tensor x, tr_tensor w, bool add, int64_t j0, int64_t nj)
+{
+    const int64_t size = (int64_t)tr_dtype_size(w.dtype), pitch = w.shape[1] * size;
+    for (int64_t i = 0; i < a->n; i += TR_DOT_ROWS)
+        a->g->across((float (*)[TR_ACROSS_COLS])(sum + i * TR_ACROSS_COLS), row_of(x, i, 0), x.stride[0], (int)tr_least(a->n - i, TR_DOT_ROWS),
+                     (const char *)w.data + j0 * size, w.dtype, pitch, nj, x.shape[1], add);
+}
+
+static tress_status columns_across(void *self, int64_t item, int i_thread)
+{
+    const job *a = self;
+    const int64_t j0 = item * TR_ACROSS_COLS, nj = tr_least(a->m - j0, TR_ACROSS_COLS);
+    float sum[FEW * TR_ACROSS_COLS];
+    (void)i_thread;
+    across(a, sum, a->x, a->w, false, j0, nj);
+    if (!tr_is_none(a->low)) across(a, sum, a->low, a->up, true, j0, nj);
+    finish_rows(a, sum, TR_ACROSS_COLS, NULL, 0, a->n, j0, nj);
+    return TRESS_OK;
+}
+
 /* Equal parts of at most `most` in whole units. */
 static int64_t even(int64_t n, int64_t most, int64_t unit)
 {
@@ -145,15 +172,29 @@ static int64_t even(int64_t n, int64_t most, int64_t unit)
     return tr_parts(tr_parts(n, n_part), unit) * unit;
 }
 
+static tress_status run(job *a, const tr_epilogue *e)
+{
+    a->g = tr_gemm_get(a->s);
+    a->n = a->y.shape[0];
+    a->m = a->y.shape[1];
+    if (e) a->e = *e;
+    const int n_thread = tr_cpu_threads(a->s);
+    if (a->n == 0 || a->m == 0) return TRESS_OK;
+    if (a->n <= FEW && a->across) return tr_parallel(n_thread, tr_parts(a->m, TR_ACROSS_COLS), columns_across, a);
+    if (a->n <= FEW) return tr_parallel(n_thread, tr_parts(a->m, FEW_COLS), columns, a);
+    const int64_t most = a->x.stride[0] % COPY_STRIDE ? BLOCK_COLS : COPY_COLS, most_rows = BLOCK_ROWS * BLOCK_COLS / most;
+    a->cols = even(a->m, most, a->g->cols);
+    a->rows = even(a->n, most_rows / a->g->rows * a->g->rows, a->g->rows);
+    a->n_block_m = tr_parts(a->m, a->cols);
+    return tr_parallel(n_thread, tr_parts(a->n, a->rows) * a->n_block_m, block, a);
+}
+
 tress_status tr_cpu_linear(tr_stream *s, tr_tensor y, tr_tensor x, tr_tensor w, tr_tensor b, tr_tensor low, tr_tensor up, const tr_epilogue *e)
 {
-    job a = { .g = tr_gemm_get(s), .s = s, .y = y, .x = x, .w = w, .b = b, .low = low, .up = up, .n = y.shape[0], .m = y.shape[1] };
-    if (e) a.e = *e;
-    if (a.n == 0 || a.m == 0) return TRESS_OK;
-    if (a.n <= FEW) return tr_parallel(tr_cpu_threads(s), tr_parts(a.m, FEW_COLS), columns, &a);
-    const int64_t most = x.stride[0] % COPY_STRIDE ? BLOCK_COLS : COPY_COLS, most_rows = BLOCK_ROWS * BLOCK_COLS / most;
-    a.cols = even(a.m, most, a.g->cols);
-    a.rows = even(a.n, most_rows / a.g->rows * a.g->rows, a.g->rows);
-    a.n_block_m = tr_parts(a.m, a.cols);
-    return tr_parallel(tr_cpu_threads(s), tr_parts(a.n, a.rows) * a.n_block_m, block, &a);
+    return run(&(job){ .s = s, .y = y, .x = x, .w = w, .b = b, .low = low, .up = up }, e);
+}
+
+tress_status tr_cpu_linear_back(tr_stream *s, tr_tensor dx, tr_tensor dy, tr_tensor w, tr_tensor low, tr_tensor a, const tr_epilogue *e)
+{
+    return run(&(job){ .s = s, .y = dx, .x = dy, .w = w, .low = low, .up = a, .across = true }, e);
 }
