@@ -34,18 +34,6 @@ done:
     return st;
 }
 
-static tress_status fill_zero(tr_stream *s, tr_tensor t)
-{
-    tress_status st = TRESS_OK;
-    void *zero = NULL;
-    TR_TRY(tr_alloc_array(&zero, tr_count(t), sizeof(float)));
-    TR_TRY(tr_upload(s, t, zero));
-    TR_TRY(tr_stream_sync(s));
-done:
-    tr_free(zero);
-    return st;
-}
-
 static bool fits(tr_tensor t, int rank, int64_t b, int64_t last)
 {
     return !tr_is_none(t) && t.rank == rank && (t.shape[0] == 1 || t.shape[0] == b) && t.shape[rank - 1] == last;
@@ -110,7 +98,7 @@ static tress_status prepare_control(tr_guide *g, tr_stream *s)
     g->n_control = zero && !k->d_context ? g->b : g->n_row;         /* nothing tells the branches apart: one pass for both */
     TR_TRY(take(g, &g->condition, TR_DIMS(g->n_control, channels, g->h, g->w)));
     TR_TRY(take(g, &g->control_pooled, TR_DIMS(g->n_control, k->d_pooled)));
-    if (zero) TR_TRY(fill_zero(s, g->control_pooled));
+    if (zero) TR_TRY(tr_set(s, g->control_pooled, 0));
     for (int64_t begin = 0; begin < g->n_control; begin += b) {
         const bool negative = g->cfg && begin == 0;
         TR_TRY(spread(s, g->condition, begin, b, a->condition));

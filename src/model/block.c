@@ -3,10 +3,6 @@
 #include <math.h>
 #include <stdio.h>
 
-/* Chunks of the adaLN rows, in order. */
-enum { SHIFT_MSA, SCALE_MSA, GATE_MSA, SHIFT_MLP, SCALE_MLP, GATE_MLP, SHIFT_MSA2, SCALE_MSA2, GATE_MSA2 };
-enum { ENDS_SCALE, ENDS_SHIFT };                /* text that ends here: AdaLayerNormContinuous has them the other way round */
-
 /* ---- opening --------------------------------------------------------------------------------------------- */
 static tress_status open_attention(tr_attn_layers *a, tr_layer_list *l, tr_weights *w, const tr_block_spec *c, const char *at,
                                    const char *q, const char *k, const char *v, const char *out,
@@ -78,22 +74,17 @@ done:
     return st;
 }
 
-/* Chunk i of the adaLN rows, [b, d]. */
-static tr_tensor chunk(tr_tensor mod, int i, int64_t d) { return tr_slice(mod, 1, i * d, d); }
-
-/* A new scratch tensor like `like` [b, n, d], of the activations' type. */
-static tress_status scratch_like(tr_stream *s, tr_tensor *out, tr_tensor like)
+tress_status tr_block_scratch(tr_stream *s, tr_tensor *out, tr_tensor like)
 {
     return tr_scratch(s, out, tr_stream_dtype(s), TR_DIMS(like.shape[0], like.shape[1], like.shape[2]));
 }
 
-/* y = LN(x) (1 + scale) + shift for x [b, n, d]. */
-static tress_status modulated(tr_tensor *y, tr_stream *s, tr_tensor x, tr_tensor mod, int i_scale, int i_shift)
+tress_status tr_block_modulated(tr_tensor *y, tr_stream *s, tr_tensor x, tr_tensor mod, int i_scale, int i_shift)
 {
-    const tress_status st = scratch_like(s, y, x);
+    const tress_status st = tr_block_scratch(s, y, x);
     if (st != TRESS_OK) return st;
     const int64_t d = x.shape[2];
-    return tr_adaln(s, tr_rows(*y), tr_rows(x), chunk(mod, i_scale, d), chunk(mod, i_shift, d), TR_LN_EPS);
+    return tr_adaln(s, tr_rows(*y), tr_rows(x), tr_block_chunk(mod, i_scale, d), tr_block_chunk(mod, i_shift, d), TR_LN_EPS);
 }
 
 typedef struct qkv { tr_tensor q, k, v; } qkv;              /* [b, n, n_head, d_head] */
@@ -104,7 +95,7 @@ static tress_status project(tr_tensor *out, tr_stream *s, const tr_block *k, con
     tress_status st = TRESS_OK;
     const int64_t b = h.shape[0], n = h.shape[1];
     tr_tensor y;
-    TR_TRY(scratch_like(s, &y, h));
+    TR_TRY(tr_block_scratch(s, &y, h));
     TR_TRY(tr_linear_apply(s, tr_rows(y), tr_rows(h), l, NULL));
     if (!tr_is_none(norm)) {
         const tr_tensor heads = tr_reshape(y, TR_DIMS(b * n * k->n_head, k->d_head));
@@ -127,11 +118,10 @@ done:
     return st;
 }
 
-/* Queries [b, n_q, n_head, d_head] of one stream over the keys of all segments; o [b, n_q, d]. */
-static tress_status attend(tr_stream *s, const tr_block *k, tr_tensor o, tr_tensor q,
-                           const tr_attention_segment *segment, int n_segment)
+tress_status tr_block_attend(tr_stream *s, const tr_block *k, tr_tensor o, tr_tensor lse, tr_tensor q,
+                             const tr_attention_segment *segment, int n_segment)
 {
-    tr_attention_args a = { .q = q, .scale = 1.0f / sqrtf((float)k->d_head), .n_segment = n_segment };
+    tr_attention_args a = { .q = q, .lse = lse, .scale = 1.0f / sqrtf((float)k->d_head), .n_segment = n_segment };
     a.o = tr_reshape(o, TR_DIMS(q.shape[0], q.shape[1], q.shape[2], q.shape[3]));
     for (int i = 0; i < n_segment; i++) a.segment[i] = segment[i];
     return tr_attention(s, &a);
@@ -141,7 +131,7 @@ static tress_status attend(tr_stream *s, const tr_block *k, tr_tensor o, tr_tens
 static tress_status add_gated(tr_stream *s, tr_tensor x, tr_tensor o, const tr_linear_layer *l, tr_tensor mod, int i_gate)
 {
     const tr_tensor y = tr_rows(x);
-    return tr_linear_apply(s, y, o, l, &(tr_epilogue){ .gate = chunk(mod, i_gate, x.shape[2]), .residual = y });
+    return tr_linear_apply(s, y, o, l, &(tr_epilogue){ .gate = tr_block_chunk(mod, i_gate, x.shape[2]), .residual = y });
 }
 
 static tress_status feed_forward(tr_stream *s, tr_tensor x, const tr_block_stream *m, tr_tensor mod)
@@ -149,12 +139,12 @@ static tress_status feed_forward(tr_stream *s, tr_tensor x, const tr_block_strea
     tress_status st = TRESS_OK;
     const tr_arena_mark mark = tr_scratch_push(s);
     tr_tensor h, wide;
-    TR_TRY(modulated(&h, s, x, mod, SCALE_MLP, SHIFT_MLP));
+    TR_TRY(tr_block_modulated(&h, s, x, mod, TR_SCALE_MLP, TR_SHIFT_MLP));
     /* Rows that lie a multiple of 2 KiB apart share few cache sets and would be copied by the second product: 16 more spread them. */
     TR_TRY(tr_scratch(s, &wide, tr_stream_dtype(s), TR_DIMS(x.shape[0] * x.shape[1], 4 * x.shape[2] + 16)));
     wide = tr_slice(wide, 1, 0, 4 * x.shape[2]);
     TR_TRY(tr_linear_apply(s, wide, tr_rows(h), m->up, &(tr_epilogue){ .act = TR_ACT_GELU_TANH }));
-    TR_TRY(add_gated(s, x, wide, m->down, mod, GATE_MLP));
+    TR_TRY(add_gated(s, x, wide, m->down, mod, TR_GATE_MLP));
 done:
     tr_scratch_pop(s, mark);
     return st;
@@ -164,11 +154,11 @@ done:
 static tress_status second_attention(tr_tensor *o, tr_stream *s, const tr_block *k, const tr_block_io *io)
 {
     tress_status st = TRESS_OK;
-    TR_TRY(modulated(o, s, io->image, io->mod.image, SCALE_MSA2, SHIFT_MSA2));
+    TR_TRY(tr_block_modulated(o, s, io->image, io->mod.image, TR_SCALE_MSA2, TR_SHIFT_MSA2));
     const tr_arena_mark mark = tr_scratch_push(s);
     qkv x;
     st = make_qkv(&x, s, k, &k->second, *o, true);
-    if (st == TRESS_OK) st = attend(s, k, *o, x.q, &(tr_attention_segment){ .k = x.k, .v = x.v }, 1);
+    if (st == TRESS_OK) st = tr_block_attend(s, k, *o, tr_none(), x.q, &(tr_attention_segment){ .k = x.k, .v = x.v }, 1);
     tr_scratch_pop(s, mark);
     if (st == TRESS_OK) tr_probe_show(io->probe, "attention2", io->i_block, *o);
 done:
@@ -186,28 +176,27 @@ static tress_status joint_attention(tr_stream *s, const tr_block *k, const tr_bl
     tr_attention_segment segment[2];
     int n_segment = 0;
 
-    TR_TRY(modulated(&h, s, io->image, io->mod.image, SCALE_MSA, SHIFT_MSA));
+    TR_TRY(tr_block_attention_input(&h, s, io->image, io->mod.image, false));
     tr_probe_show(io->probe, "norm", io->i_block, h);
     TR_TRY(make_qkv(&x, s, k, &k->image.attn, h, true));
     segment[n_segment++] = (tr_attention_segment){ .k = x.k, .v = x.v };
     if (text) {
-        TR_TRY(text_ends ? modulated(&c, s, io->text, io->mod.text, ENDS_SCALE, ENDS_SHIFT)
-                         : modulated(&c, s, io->text, io->mod.text, SCALE_MSA, SHIFT_MSA));
+        TR_TRY(tr_block_attention_input(&c, s, io->text, io->mod.text, text_ends));
         tr_probe_show(io->probe, "norm_context", io->i_block, c);
         TR_TRY(make_qkv(&y, s, k, &k->text.attn, c, !text_ends));
         segment[n_segment++] = (tr_attention_segment){ .k = y.k, .v = y.v, .key_logw = io->text_logw };
     }
 
     /* The normed inputs are spent: the outputs take their place. */
-    TR_TRY(attend(s, k, h, x.q, segment, n_segment));
+    TR_TRY(tr_block_attend(s, k, h, tr_none(), x.q, segment, n_segment));
     tr_probe_show(io->probe, "attention", io->i_block, h);
     if (k->second.q) TR_TRY(second_attention(&o2, s, k, io));               /* reads the image as it came in */
-    TR_TRY(add_gated(s, io->image, tr_rows(h), k->image.attn.out, io->mod.image, GATE_MSA));
-    if (k->second.q) TR_TRY(add_gated(s, io->image, tr_rows(o2), k->second.out, io->mod.image, GATE_MSA2));
+    TR_TRY(add_gated(s, io->image, tr_rows(h), k->image.attn.out, io->mod.image, TR_GATE_MSA));
+    if (k->second.q) TR_TRY(add_gated(s, io->image, tr_rows(o2), k->second.out, io->mod.image, TR_GATE_MSA2));
     if (text && !text_ends) {
-        TR_TRY(attend(s, k, c, y.q, segment, n_segment));
+        TR_TRY(tr_block_attend(s, k, c, tr_none(), y.q, segment, n_segment));
         tr_probe_show(io->probe, "attention_context", io->i_block, c);
-        TR_TRY(add_gated(s, io->text, tr_rows(c), k->text.attn.out, io->mod.text, GATE_MSA));
+        TR_TRY(add_gated(s, io->text, tr_rows(c), k->text.attn.out, io->mod.text, TR_GATE_MSA));
     }
 done:
     tr_scratch_pop(s, mark);

@@ -11,7 +11,7 @@
 #ifndef TRESS_MODEL_BLOCK_INT_H
 #define TRESS_MODEL_BLOCK_INT_H
 
-#include "model/layer.h"
+#include "model/mmdit_train.h"
 
 #define TR_LN_EPS 1e-6f
 #define TR_RMS_EPS 1e-6f
@@ -64,6 +64,56 @@ typedef struct tr_block_io {
 } tr_block_io;
 /* Fails: OOM, GPU. */
 TR_CHECKED tress_status tr_block_forward(tr_stream *s, const tr_block *k, const tr_block_io *io);
+
+/* ---- shared by forward and backward ---- */
+/* Chunks of the adaLN rows, in order. */
+enum { TR_SHIFT_MSA, TR_SCALE_MSA, TR_GATE_MSA, TR_SHIFT_MLP, TR_SCALE_MLP, TR_GATE_MLP, TR_SHIFT_MSA2, TR_SCALE_MSA2, TR_GATE_MSA2 };
+enum { TR_ENDS_SCALE, TR_ENDS_SHIFT };          /* text that ends here: AdaLayerNormContinuous has them the other way round */
+/* Chunk i of the adaLN rows, [b, d]. */
+static inline tr_tensor tr_block_chunk(tr_tensor mod, int i, int64_t d) { return tr_slice(mod, 1, i * d, d); }
+/* *out = scratch like `like` [b, n, d], of the activations' type. */
+TR_CHECKED tress_status tr_block_scratch(tr_stream *s, tr_tensor *out, tr_tensor like);
+/* *y = scratch = LN(x) (1 + scale) + shift for x [b, n, d]. */
+TR_CHECKED tress_status tr_block_modulated(tr_tensor *y, tr_stream *s, tr_tensor x, tr_tensor mod, int i_scale, int i_shift);
+/* What enters the attention of a stream. ends: text that ends here. */
+static inline tress_status tr_block_attention_input(tr_tensor *h, tr_stream *s, tr_tensor x, tr_tensor mod, bool ends)
+{
+    return ends ? tr_block_modulated(h, s, x, mod, TR_ENDS_SCALE, TR_ENDS_SHIFT) : tr_block_modulated(h, s, x, mod, TR_SCALE_MSA, TR_SHIFT_MSA);
+}
+/* Queries [b, n_q, n_head, d_head] of one stream over the keys of all segments; o [b, n_q, d]; lse [b, n_head, n_q] or none. */
+TR_CHECKED tress_status tr_block_attend(tr_stream *s, const tr_block *k, tr_tensor o, tr_tensor lse, tr_tensor q,
+                                        const tr_attention_segment *segment, int n_segment);
+
+/* ---- training: block_train.c ---- */
+/* What a block computes on its way and its backward needs. Tensors that are there are kept from forward to backward, the others
+ * are made anew in scratch. */
+typedef struct tr_attn_trace {
+    tr_tensor q0, k0, v;                        /* [b, n, d] as the layers gave them; the norms come after */
+    tr_tensor o, lse;                           /* [b, n, d], [b, n_head, n] */
+} tr_attn_trace;
+typedef struct tr_stream_trace {
+    tr_tensor x;                                /* [b, n, d] the block's input */
+    tr_attn_trace attn;
+    tr_tensor mid, u;                           /* [b, n, d] after attention; [b n, 4 d] before gelu */
+} tr_stream_trace;
+typedef struct tr_block_trace { tr_stream_trace image, text; tr_attn_trace second; } tr_block_trace;
+/* Has it an adapter that learns? */
+bool tr_block_learns(const tr_block *k);
+/* The tensors that level keeps, in scratch that the caller pops; the inputs excepted. b samples of t image and n text tokens. */
+TR_CHECKED tress_status tr_block_trace_new(tr_block_trace *out, tr_stream *s, const tr_block *k, tr_keep level, int64_t b, int64_t t, int64_t n);
+typedef struct tr_block_train {
+    tr_block_mod mod;
+    tr_tensor text_logw;                        /* as in tr_block_io */
+    const tr_drop *drop;
+} tr_block_train;
+/* image_out, text_out [b, ., d] = the block on trace->image.x, trace->text.x (text_out none where text ends); fills what the trace keeps. */
+TR_CHECKED tress_status tr_block_train_forward(tr_stream *s, const tr_block *k, const tr_block_train *c, tr_block_trace *trace,
+                                               tr_tensor image_out, tr_tensor text_out);
+/* d_image, d_text [b, ., d] in place: from the gradient of the outputs to that of the inputs. d_text is only written where text ends.
+ * Gradients of adapters are added. below: whether anything below needs the gradient of the inputs; else d_image and d_text are
+ * spent. Uses the trace of the forward with the same block, mods and dropout. */
+TR_CHECKED tress_status tr_block_train_back(tr_stream *s, const tr_block *k, const tr_block_train *c, const tr_block_trace *trace,
+                                            tr_tensor d_image, tr_tensor d_text, bool below);
 
 /* [b, n, d] -> [b n, d] */
 static inline tr_tensor tr_rows(tr_tensor t) { return tr_reshape(t, TR_DIMS(t.shape[0] * t.shape[1], t.shape[2])); }

@@ -13,11 +13,26 @@ extern "C" {
 typedef struct tr_linear_layer {
     tr_tensor w;                                /* [d_out, d_in] borrowed from the weights */
     tr_tensor b;                                /* [d_out], or none */
-    tr_tensor a, up;                            /* [r, d_in], [d_out, r] F32 owned by tr_lora_stack, or none */
+    tr_tensor a, up;                            /* [r, d_in], [d_out, r] F32 owned by tr_lora_stack or tr_adapters, or none */
+    float     low_scale;                        /* of the low-rank part, where it is not folded into up; 0 stands for 1 */
+    tr_tensor da, dup;                          /* adapters that learn: their gradients are added here; or none */
     char     *name;                             /* "transformer_blocks.3.attn.to_q": where adapters find it; owned by the model */
+    int       index;                            /* in its list */
 } tr_linear_layer;
 /* x [n, d_in] -> y [n, d_out]; e may be NULL. Takes [n, r] of scratch while it runs if there are adapters. */
 TR_CHECKED tress_status tr_linear_apply(tr_stream *s, tr_tensor y, tr_tensor x, const tr_linear_layer *l, const tr_epilogue *e);
+
+/* Dropout before A (as PEFT): element j of row i of layer l's input is kept by the Philox number i d_in + j of `key` and stream
+ * `draw` TR_LAYER_MAX + l. p = 0: none. */
+typedef struct tr_drop { float p; uint64_t key, draw; } tr_drop;
+#define TR_LAYER_MAX 4096
+/* As tr_linear_apply, with dropout (NULL: none). */
+TR_CHECKED tress_status tr_linear_apply_dropped(tr_stream *s, tr_tensor y, tr_tensor x, const tr_linear_layer *l, const tr_epilogue *e,
+                                                const tr_drop *drop);
+/* Backward of the same. dy [n, d_out]; x [n, d_in] what went in. dx [n, d_in] = residual + gradient, or none; residual or none, may be
+ * dx. The adapter's gradients are added to l->da and l->dup where it learns; w and b never do. */
+TR_CHECKED tress_status tr_linear_apply_back(tr_stream *s, tr_tensor dx, tr_tensor dy, tr_tensor x, const tr_linear_layer *l, tr_tensor residual,
+                                             const tr_drop *drop);
 
 /* The linear layers of one model in one array, which never moves: models keep pointers into it, adapters walk over it.
  * Zero-initialise; tr_layer_list_fini. */

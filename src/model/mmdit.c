@@ -1,21 +1,6 @@
-#include "model/block_int.h"
-#include "model/embed_int.h"
-#include "model/mmdit.h"
+#include "model/mmdit_int.h"
 
 #include <stdio.h>
-
-struct tr_mmdit {
-    tr_device      *device;
-    tr_mmdit_config config;
-    tr_layer_list   layers;
-    tr_patch_embed  patch;
-    tr_time_text    time_text;
-    tr_linear_layer *context_embedder;          /* [d, d_context] */
-    tr_linear_layer *norm_out, *proj_out;       /* [2 d, d], [p p c_out, d] */
-    tr_block *block;                            /* [n_block] */
-    float   *logw;                              /* [n_logw]: what goes into key_logw, kept so that a step allocates nothing */
-    int64_t  n_logw;
-};
 
 tress_status tr_mmdit_open(tr_mmdit **out, tr_device *d, tr_weights *w, const tr_mmdit_config *c)
 {
@@ -57,6 +42,7 @@ void tr_mmdit_close(tr_mmdit *m)
     tr_layer_list_fini(&m->layers);
     tr_free(m->block);
     tr_free(m->logw);
+    tr_free(m->pass);
     tr_free(m);
 }
 
@@ -81,15 +67,13 @@ done:
 }
 
 /* ---- forward --------------------------------------------------------------------------------------------- */
-typedef struct sizes { int64_t b, t, n, d; } sizes;
-
-static tress_status check_args(sizes *z, const tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a)
+tress_status tr_mmdit_check(tr_mmdit_sizes *z, const tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a)
 {
     tress_status st = TRESS_OK;
     const tr_mmdit_config *c = &m->config;
     int64_t h, w;
     TR_TRY(tr_patch_grid(&h, &w, &m->patch, a->x, "the latent"));
-    *z = (sizes){ .b = a->x.shape[0], .t = h * w, .n = a->context.rank == 3 ? a->context.shape[1] : 1,
+    *z = (tr_mmdit_sizes){ .b = a->x.shape[0], .t = h * w, .n = a->context.rank == 3 ? a->context.shape[1] : 1,
                   .d = (int64_t)c->n_head * c->d_head };
     if (z->n < 1) TR_TRY(tr_fail(TRESS_E_SHAPE, "the text has no rows"));
     TR_TRY(tr_expect(s, a->x, TR_DIMS(z->b, c->channels_in, h * c->patch, w * c->patch), "the latent"));
@@ -110,10 +94,7 @@ done:
     return st;
 }
 
-/* Which residual goes after block i, -1 for none. diffusers: int(i / (L / n)) in floating point, none after the last block;
- * the vendor's code: i / (L / n) in integers, the last block included, none after a skipped block. They part where n does
- * not divide L; there the vendor's rule runs past the end. */
-static tress_status residual_index(int *out, const tr_mmdit *m, const tr_mmdit_args *a, int i, bool skipped)
+tress_status tr_mmdit_residual(int *out, const tr_mmdit *m, const tr_mmdit_args *a, int i, bool skipped)
 {
     const int n_block = m->config.n_block, n = a->n_residual;
     *out = -1;
@@ -137,8 +118,7 @@ static bool is_skipped(const tr_mmdit_args *a, int i)
     return false;
 }
 
-/* logw [n] = v. */
-static tress_status fill_logw(tr_tensor *out, tr_mmdit *m, tr_stream *s, int64_t n, float v)
+tress_status tr_mmdit_logw(tr_tensor *out, tr_mmdit *m, tr_stream *s, int64_t n, float v)
 {
     tress_status st = TRESS_OK;
     if (n > m->n_logw) {
@@ -162,7 +142,7 @@ static tress_status run_block(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a,
     const bool skipped = is_skipped(a, i);
     int r;
     TR_TRY(tr_stream_poll(s));
-    TR_TRY(residual_index(&r, m, a, i, skipped));
+    TR_TRY(tr_mmdit_residual(&r, m, a, i, skipped));
     if (!skipped) {
         io->i_block = i;
         TR_TRY(tr_block_modulate(&io->mod, s, &m->block[i], silu_temb));
@@ -178,23 +158,46 @@ done:
     return st;
 }
 
-/* out = unpatchify(proj_out((scale; shift))) */
-static tress_status run_head(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a, const tr_block_io *io, tr_tensor silu_temb)
+tress_status tr_mmdit_head_modulate(tr_tensor *mod, tr_mmdit *m, tr_stream *s, tr_tensor silu_temb)
 {
     tress_status st = TRESS_OK;
-    const int64_t b = io->image.shape[0], t = io->image.shape[1], d = io->image.shape[2], d_out = m->proj_out->w.shape[0];
+    TR_TRY(tr_scratch(s, mod, tr_stream_dtype(s), TR_DIMS(silu_temb.shape[0], 2 * silu_temb.shape[1])));
+    TR_TRY(tr_linear_apply(s, *mod, silu_temb, m->norm_out, NULL));
+done:
+    return st;
+}
+
+tress_status tr_mmdit_head(tr_mmdit *m, tr_stream *s, tr_tensor out, tr_tensor image, tr_tensor mod, tr_probe probe)
+{
+    tress_status st = TRESS_OK;
+    const tr_arena_mark mark = tr_scratch_push(s);
+    const int64_t b = image.shape[0], t = image.shape[1], d = image.shape[2], d_out = m->proj_out->w.shape[0];
     const tr_dtype type = tr_stream_dtype(s);
-    tr_tensor mod, h, patches;
-    TR_TRY(tr_scratch(s, &mod, type, TR_DIMS(b, 2 * d)));
+    tr_tensor h, patches;
     TR_TRY(tr_scratch(s, &h, type, TR_DIMS(b, t, d)));
     TR_TRY(tr_scratch(s, &patches, type, TR_DIMS(b, t, d_out)));
-    TR_TRY(tr_linear_apply(s, mod, silu_temb, m->norm_out, NULL));
-    const tr_tensor scale = tr_slice(mod, 1, 0, d), shift = tr_slice(mod, 1, d, d);
-    TR_TRY(tr_adaln(s, tr_rows(h), tr_rows(io->image), scale, shift, TR_LN_EPS));
-    tr_probe_show(io->probe, "norm_out", -1, h);
+    TR_TRY(tr_adaln(s, tr_rows(h), tr_rows(image), tr_block_chunk(mod, TR_ENDS_SCALE, d), tr_block_chunk(mod, TR_ENDS_SHIFT, d), TR_LN_EPS));
+    tr_probe_show(probe, "norm_out", -1, h);
     TR_TRY(tr_linear_apply(s, tr_rows(patches), tr_rows(h), m->proj_out, NULL));
-    TR_TRY(tr_unpatchify(s, a->out, patches, m->config.patch));
-    tr_probe_show(io->probe, "sample", -1, a->out);
+    TR_TRY(tr_unpatchify(s, out, patches, m->config.patch));
+    tr_probe_show(probe, "sample", -1, out);
+done:
+    tr_scratch_pop(s, mark);
+    return st;
+}
+
+tress_status tr_mmdit_begin(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a, tr_block_io *io, tr_tensor silu_temb)
+{
+    tress_status st = TRESS_OK;
+    if (a->context_logw != 0) TR_TRY(tr_mmdit_logw(&io->text_logw, m, s, a->context.shape[1], a->context_logw));
+    if (tr_is_none(a->tokens)) TR_TRY(tr_patch_embed_forward(s, &m->patch, io->image, a->x, false, "the latent"));
+    else TR_TRY(tr_copy(s, io->image, a->tokens));
+    tr_probe_show(io->probe, "tokens", -1, io->image);
+    TR_TRY(tr_linear_apply(s, tr_rows(io->text), tr_rows(a->context), m->context_embedder, NULL));
+    tr_probe_show(io->probe, "context", -1, io->text);
+    TR_TRY(tr_time_text_forward(s, &m->time_text, silu_temb, a->timestep, a->pooled));
+    tr_probe_show(io->probe, "temb", -1, silu_temb);
+    TR_TRY(tr_activate(s, silu_temb, silu_temb, TR_ACT_SILU));
 done:
     return st;
 }
@@ -204,25 +207,16 @@ tress_status tr_mmdit_forward(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a)
     tress_status st = TRESS_OK;
     const tr_arena_mark mark = tr_scratch_push(s);
     tr_block_io io = { .probe = { a->probe, a->probe_self } };
-    tr_tensor temb;
-    sizes z;
-    TR_TRY(check_args(&z, m, s, a));
+    tr_tensor temb, mod;
+    tr_mmdit_sizes z;
+    TR_TRY(tr_mmdit_check(&z, m, s, a));
     TR_TRY(tr_scratch(s, &io.image, TR_F32, TR_DIMS(z.b, z.t, z.d)));
     TR_TRY(tr_scratch(s, &io.text, TR_F32, TR_DIMS(z.b, z.n, z.d)));
     TR_TRY(tr_scratch(s, &temb, tr_stream_dtype(s), TR_DIMS(z.b, z.d)));
-    if (a->context_logw != 0) TR_TRY(fill_logw(&io.text_logw, m, s, z.n, a->context_logw));
-
-    if (tr_is_none(a->tokens)) TR_TRY(tr_patch_embed_forward(s, &m->patch, io.image, a->x, false, "the latent"));
-    else TR_TRY(tr_copy(s, io.image, a->tokens));
-    tr_probe_show(io.probe, "tokens", -1, io.image);
-    TR_TRY(tr_linear_apply(s, tr_rows(io.text), tr_rows(a->context), m->context_embedder, NULL));
-    tr_probe_show(io.probe, "context", -1, io.text);
-    TR_TRY(tr_time_text_forward(s, &m->time_text, temb, a->timestep, a->pooled));
-    tr_probe_show(io.probe, "temb", -1, temb);
-    TR_TRY(tr_activate(s, temb, temb, TR_ACT_SILU));
-
+    TR_TRY(tr_mmdit_begin(m, s, a, &io, temb));
     for (int i = 0; i < m->config.n_block; i++) TR_TRY(run_block(m, s, a, i, &io, temb));
-    TR_TRY(run_head(m, s, a, &io, temb));
+    TR_TRY(tr_mmdit_head_modulate(&mod, m, s, temb));
+    TR_TRY(tr_mmdit_head(m, s, a->out, io.image, mod, io.probe));
 done:
     tr_scratch_pop(s, mark);
     return st;
