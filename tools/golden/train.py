@@ -84,19 +84,23 @@ def rms_norm(self, x):
     return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps) * self.weight
 
 
+def frozen(model, dtype):
+    """The network as a trainer holds it; in float64 without diffusers' roundings to float32."""
+    model.requires_grad_(False).train()
+    if dtype == torch.float64:
+        model.double()
+        model.time_text_embed.time_proj.forward = mmdit.sinusoid
+        for m in model.modules():
+            if isinstance(m, RMSNorm):
+                m.forward = rms_norm.__get__(m)
+    return model
+
+
 def build(kind, dtype):
     t_config, c_config = ({**COMMON, **c} for c in KINDS[kind][:2])
     transformer, controlnet = SD3Transformer2DModel(**t_config), SD3ControlNetModel(**c_config)
     shapes = seeded.fill(transformer, SEED), seeded.fill(controlnet, SEED)
-    for model in (transformer, controlnet):
-        model.requires_grad_(False).train()
-        if dtype == torch.float64:
-            model.double()
-            model.time_text_embed.time_proj.forward = mmdit.sinusoid
-            for m in model.modules():
-                if isinstance(m, RMSNorm):
-                    m.forward = rms_norm.__get__(m)
-    return transformer, controlnet, shapes
+    return frozen(transformer, dtype), frozen(controlnet, dtype), shapes
 
 
 def adapt(transformer, o, b_std):
@@ -158,11 +162,15 @@ def masked_loss(e, mask, o):
     return (error[weight > 0] / weight[weight > 0]).mean()
 
 
-def loss_of(transformer, controlnet, n, dtype, o):
-    i = step_inputs(n, dtype)
+def loss_of(transformer, controlnet, i, o):
+    """Loss and velocity of the inputs i of a step."""
     s = i["sigma"].view(-1, 1, 1, 1)
     v = velocity(transformer, controlnet, (1 - s) * i["latents"] + s * i["noise"], i["control"], 1000 * i["sigma"], o)
     return masked_loss(v - (i["noise"] - i["latents"]), i["mask"], o), v
+
+
+def adamw(parameters, o):
+    return torch.optim.AdamW(parameters, lr=o["learning_rate"], betas=(o["beta1"], o["beta2"]), eps=o["epsilon"], weight_decay=o["weight_decay"])
 
 
 def train(kind, dtype):
@@ -170,10 +178,10 @@ def train(kind, dtype):
     transformer, controlnet, _ = build(kind, dtype)
     o = {**STEP, **KINDS[kind][2]}
     lora = adapt(transformer, o, 0.0)
-    optimizer = torch.optim.AdamW(lora.values(), lr=o["learning_rate"], betas=(o["beta1"], o["beta2"]), eps=o["epsilon"], weight_decay=o["weight_decay"])
+    optimizer = adamw(lora.values(), o)
     out, losses, norms, every = {}, [], [], {k: [] for k in lora}
     for n in range(1, N_STEP + 1):
-        loss, v = loss_of(transformer, controlnet, n, dtype, o)
+        loss, v = loss_of(transformer, controlnet, step_inputs(n, dtype), o)
         optimizer.zero_grad()
         loss.backward()
         for k, p in lora.items():
@@ -196,7 +204,7 @@ def variant(kind, dtype, name, o):
     lora = adapt(transformer, o, B_STD)
     total = 0
     for n in range(1, o["accumulate"] + 1):
-        loss = loss_of(transformer, controlnet, n, dtype, o)[0] / o["accumulate"]
+        loss = loss_of(transformer, controlnet, step_inputs(n, dtype), o)[0] / o["accumulate"]
         loss.backward()
         total = total + loss.detach()
     kept = lambda k: o["stored"] is None or int(k.split(".")[2]) in o["stored"]
