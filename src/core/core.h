@@ -8,5 +8,6 @@
 #include "core/rng.h"
 #include "core/sha256.h"
 #include "core/status.h"
+#include "core/sys.h"
 #include "core/thread.h"
 #endif

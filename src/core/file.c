@@ -1,9 +1,12 @@
 #include "core/file.h"
 
 #include "core/mem.h"
+#include "core/sys.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -12,13 +15,13 @@
 /* Open a regular file for reading. O_NONBLOCK: a pipe under that name must be refused, not waited for. */
 static tress_status open_regular(int *out, struct stat *info, const char *path)
 {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) return tr_fail(TRESS_E_IO, "%s: cannot be opened: %s", path, strerror(errno));
+    const int fd = tr_sys_open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
+    if (fd < 0) return tr_fail_io(errno, "%s: cannot be opened", path);
     tress_status st = TRESS_OK;
-    if (fstat(fd, info) != 0) st = tr_fail(TRESS_E_IO, "%s: %s", path, strerror(errno));
+    if (fstat(fd, info) != 0) st = tr_fail_io(errno, "%s", path);
     else if (S_ISDIR(info->st_mode)) st = tr_fail(TRESS_E_IO, "%s: is a folder, expected a file", path);
     else if (!S_ISREG(info->st_mode)) st = tr_fail(TRESS_E_IO, "%s: is not a regular file", path);
-    if (st != TRESS_OK) return close(fd), st;
+    if (st != TRESS_OK) return tr_sys_close(fd), st;
     *out = fd;
     return TRESS_OK;
 }
@@ -36,9 +39,8 @@ tress_status tr_file_read(char **text, size_t *n, const char *path, size_t size_
     const size_t size = (size_t)info.st_size;
     TR_TRY(tr_alloc_raw(&buf, size + 1));
     while (got < size) {
-        const ssize_t k = read(fd, (char *)buf + got, size - got);
-        if (k < 0 && errno == EINTR) continue;
-        if (k < 0) TR_TRY(tr_fail(TRESS_E_IO, "%s: cannot be read: %s", path, strerror(errno)));
+        const ssize_t k = tr_sys_read(fd, (char *)buf + got, size - got);
+        if (k < 0) TR_TRY(tr_fail_io(errno, "%s: cannot be read", path));
         if (k == 0) break;                          /* it became shorter meanwhile */
         got += (size_t)k;
     }
@@ -47,7 +49,7 @@ tress_status tr_file_read(char **text, size_t *n, const char *path, size_t size_
     *n = got;
     buf = NULL;
 done:
-    if (fd >= 0) close(fd);
+    if (fd >= 0) tr_sys_close(fd);
     tr_free(buf);
     return st;
 }
@@ -76,14 +78,60 @@ tress_status tr_dir_make(const char *path)
         }
         const char keep = *c;
         *c = 0;
-        if (mkdir(p, 0777) != 0 && !tr_dir_exists(p))
-            TR_TRY(tr_fail(TRESS_E_IO, "%s: the folder cannot be made: %s", p, strerror(errno)));
+        if (tr_sys_mkdir(p, 0777) != 0 && !tr_dir_exists(p))
+            TR_TRY(tr_fail_io(errno, "%s: the folder cannot be made", p));
         *c = keep;
         if (!keep) break;
     }
 done:
     tr_free(p);
     return st;
+}
+
+#define NAMES_MAX (1 << 20)
+
+static int by_bytes(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+tress_status tr_dir_list(char ***list, int *n_list, const char *path)
+{
+    tress_status st = TRESS_OK;
+    void *names = NULL;
+    int n = 0, cap = 0;
+    const struct dirent *e = NULL;
+    DIR *d = opendir(path);
+    if (!d) TR_TRY(tr_fail_io(errno, "%s: the folder cannot be read", path));
+    while (errno = 0, (e = readdir(d)) != NULL) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
+        if (n == NAMES_MAX) TR_TRY(tr_fail(TRESS_E_IO, "%s: more than %d names in the folder", path, NAMES_MAX));
+        if (n == cap) {
+            const int more = cap ? cap * 2 : 16;
+            TR_TRY(tr_realloc(&names, (size_t)cap * sizeof(char *), (size_t)more * sizeof(char *)));
+            cap = more;
+        }
+        TR_TRY(tr_strdup(&((char **)names)[n], e->d_name));
+        n++;
+    }
+    if (errno) TR_TRY(tr_fail_io(errno, "%s: the folder cannot be read", path));
+    if (n > 1) qsort(names, (size_t)n, sizeof(char *), by_bytes);
+    *list = names;
+    *n_list = n;
+    names = NULL;
+done:
+    if (d) closedir(d);
+    tr_names_free(names, n);
+    return st;
+}
+
+void tr_names_free(char **list, int n)
+{
+    for (int i = 0; list && i < n; i++) tr_free(list[i]);
+    tr_free(list);
+}
+
+tress_status tr_file_remove(const char *path)
+{
+    if (tr_sys_unlink(path) == 0 || errno == ENOENT) return TRESS_OK;
+    return tr_fail_io(errno, "%s: cannot be removed", path);
 }
 
 tress_status tr_path_join(char **out, const char *dir, const char *name)
@@ -115,7 +163,7 @@ tress_status tr_map_open(tr_map *out, const char *path)
     *out = m;
     m = (tr_map){ 0 };
 done:
-    if (fd >= 0) close(fd);
+    if (fd >= 0) tr_sys_close(fd);
     tr_map_close(&m);
     return st;
 }

@@ -1,11 +1,14 @@
 #include "core/status.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MESSAGE_MAX 2048
-static _Thread_local char message[MESSAGE_MAX];      /* the one writable global: STYLE, rooms */
+/* The thread's last failure: the one writable global of the library beside counters. */
+static _Thread_local char message[MESSAGE_MAX];
+static _Thread_local int message_errno;              /* 0: no system call was to blame */
 
 tress_status tr_fail(tress_status st, const char *format, ...)
 {
@@ -13,8 +16,22 @@ tress_status tr_fail(tress_status st, const char *format, ...)
     va_start(ap, format);
     vsnprintf(message, sizeof message, format, ap);
     va_end(ap);
+    message_errno = 0;
     return st;
 }
+
+tress_status tr_fail_io(int error, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    const int n = vsnprintf(message, sizeof message, format, ap);
+    va_end(ap);
+    if (n >= 0 && (size_t)n < sizeof message) snprintf(message + n, sizeof message - (size_t)n, ": %s", strerror(error));
+    message_errno = error;
+    return TRESS_E_IO;
+}
+
+bool tr_disk_full(void) { return message_errno == ENOSPC || message_errno == EDQUOT; }
 
 tress_status tr_note(tress_status st, const char *format, ...)
 {

@@ -21,6 +21,10 @@ extern "C" {
 
 /* Record a message, replacing any earlier one, and return st. */
 tress_status tr_fail(tress_status st, const char *format, ...) TR_PRINTF(2, 3);
+/* As tr_fail(TRESS_E_IO, ...), with ": " and the words for this errno behind the message. tr_disk_full knows it then. */
+tress_status tr_fail_io(int error, const char *format, ...) TR_PRINTF(2, 3);
+/* The thread's last failure came from a full disk or an exhausted quota: room can be made, and the same call tried again. */
+bool         tr_disk_full(void);
 /* Put "clause: " in front of the message and return st. Harmless on TRESS_OK: then nothing happens. */
 tress_status tr_note(tress_status st, const char *format, ...) TR_PRINTF(2, 3);
 const char  *tr_message(void);

@@ -295,7 +295,7 @@ static tress_status add_string(tr_str *b, const char *s)
     return st;
 }
 
-static tress_status add_header(tr_str *b, const place *list, int n, const char *const *meta)
+static tress_status add_header(tr_str *b, const place *list, int n, const char *const *meta, size_t *n_data)
 {
     tress_status st = TRESS_OK;
     const char *comma = "";
@@ -327,6 +327,7 @@ static tress_status add_header(tr_str *b, const place *list, int n, const char *
         comma = ",";
     }
     TR_TRY(tr_str_add(b, "}", 1));
+    *n_data = at_byte;
     while (b->len % 8) TR_TRY(tr_str_add(b, " ", 1));
     if (b->len > HEADER_MAX) TR_TRY(tr_fail(TRESS_E_ARG, "a header of %zu bytes, more than %" PRIu64, b->len, HEADER_MAX));
 done:
@@ -334,11 +335,13 @@ done:
 }
 
 /* fill == NULL: the tensors' own data. */
-static tress_status write_file(const char *path, const tr_named *list, int n, const char *const *meta, tr_safetensors_fill fill, void *self)
+static tress_status write_file(const char *path, const tr_named *list, int n, const char *const *meta, tr_safetensors_fill fill, void *self,
+                               tr_out_check check, void *check_self)
 {
     tress_status st = TRESS_OK;
     void *p = NULL, *piece = NULL;
     tr_out *f = NULL;
+    size_t n_data = 0;
     tr_str header = { .max = 2 * HEADER_MAX };
     if (n > TENSOR_MAX) TR_TRY(tr_fail(TRESS_E_ARG, "%d tensors, expected at most %d", n, TENSOR_MAX));
     TR_TRY(tr_alloc_array(&p, n, sizeof(place)));
@@ -353,10 +356,11 @@ static tress_status write_file(const char *path, const tr_named *list, int n, co
     for (int i = 1; i < n; i++)
         if (by_name_alone(&sorted[i - 1], &sorted[i]) == 0) TR_TRY(tr_fail(TRESS_E_ARG, "tensor %s is to be written twice", sorted[i].named.name));
     qsort(sorted, (size_t)n, sizeof *sorted, by_dtype_then_name);
-    TR_TRY(add_header(&header, sorted, n, meta));
+    TR_TRY(add_header(&header, sorted, n, meta, &n_data));
     uint8_t size[8];
     for (int i = 0; i < 8; i++) size[i] = (uint8_t)((uint64_t)header.len >> 8 * i);
     TR_TRY(tr_out_open(&f, path));
+    TR_TRY(tr_out_reserve(f, sizeof size + header.len + n_data));
     TR_TRY(tr_out_write(f, size, sizeof size));
     TR_TRY(tr_out_write(f, header.s, header.len));
     if (fill) TR_TRY(tr_alloc_raw(&piece, TR_FILL_BYTES));
@@ -370,7 +374,7 @@ static tress_status write_file(const char *path, const tr_named *list, int n, co
             TR_TRY(tr_out_write(f, piece, k));
         }
     }
-    TR_TRY(tr_out_commit(f));
+    TR_TRY(tr_out_commit_checked(f, check, check_self));
 done:
     tr_out_close(f);
     tr_str_fini(&header);
@@ -381,11 +385,16 @@ done:
 
 tress_status tr_safetensors_write(const char *path, const tr_named *list, int n, const char *const *meta)
 {
-    return write_file(path, list, n, meta, NULL, NULL);
+    return write_file(path, list, n, meta, NULL, NULL, NULL, NULL);
 }
 
 tress_status tr_safetensors_write_filled(const char *path, const tr_named *list, int n, const char *const *meta, tr_safetensors_fill fill, void *self)
 {
     TR_ASSERT(fill);
-    return write_file(path, list, n, meta, fill, self);
+    return write_file(path, list, n, meta, fill, self, NULL, NULL);
+}
+
+tress_status tr_safetensors_write_checked(const char *path, const tr_named *list, int n, const char *const *meta, tr_out_check check, void *self)
+{
+    return write_file(path, list, n, meta, NULL, NULL, check, self);
 }

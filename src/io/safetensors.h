@@ -26,10 +26,12 @@ void        tr_safetensors_meta_at(const tr_safetensors *f, int i, const char **
  * values), SHAPE. */
 TR_CHECKED tress_status tr_safetensors_read_f32(const tr_safetensors *f, const char *name, float *out, tr_dims d);
 
-/* Written in one go, atomically, in the reference library's order (dtype size descending, then name), data 8-aligned. */
+/* Written in one go, atomically, the room for it reserved first, in the reference library's order (dtype size descending, then name), data 8-aligned. */
 typedef struct tr_named { const char *name; tr_tensor t; } tr_named;         /* t contiguous, host memory */
 TR_CHECKED tress_status tr_safetensors_write(const char *path, const tr_named *list, int n,
                                              const char *const *meta /* pairs, ending in NULL; or NULL */);
+/* The same; check (core/file.h, tr_out_commit_checked) reads the file back before it gets its name. */
+TR_CHECKED tress_status tr_safetensors_write_checked(const char *path, const tr_named *list, int n, const char *const *meta, tr_out_check check, void *self);
 /* The same for tensors that are made while they are written: t.data is not read; fill gives bytes at .. at + n of tensor i, a whole
  * number of elements each time, at most TR_FILL_BYTES at once. */
 #define TR_FILL_BYTES ((size_t)32 << 20)
