@@ -15,7 +15,7 @@ static _Atomic int fail_error, fail_fault;
 #define KILLED 137                              /* what a shell calls a process that was killed */
 
 typedef enum need { NO_ROOM, ROOM } need;       /* can the call need room on the disk? */
-typedef enum trip { GO, FAIL, HALF, DIE } trip;
+typedef enum trip { GO, FAIL, HALF, SPOIL, DIE } trip;
 
 /* What is to happen to this call; on FAIL errno is set. */
 static trip step(need room)
@@ -26,6 +26,7 @@ static trip step(need room)
     const tr_io_fault fault = (tr_io_fault)atomic_load_explicit(&fail_fault, memory_order_relaxed);
     if (i > at && !(fault == TR_IO_ERROR_ON && room == ROOM)) return GO;
     if (fault == TR_IO_SHORT) return HALF;
+    if (fault == TR_IO_WRONG) return SPOIL;
     if (fault == TR_IO_KILL) return DIE;
     if (fault == TR_IO_ERROR_ON && room == NO_ROOM) return GO;
     errno = atomic_load_explicit(&fail_error, memory_order_relaxed);
@@ -75,8 +76,9 @@ ssize_t tr_sys_write(int fd, const void *bytes, size_t n)
             k = -1;
             continue;
         }
-        const size_t take = t != GO && n > 1 ? n / 2 : n;
-        k = write(fd, bytes, take);
+        const unsigned char wrong = n > 0 ? *(const unsigned char *)bytes ^ 1 : 0;
+        if (t == SPOIL && n > 0) k = write(fd, &wrong, 1);
+        else k = write(fd, bytes, t != GO && n > 1 ? n / 2 : n);
         if (t == DIE) _exit(KILLED);
     } while (k < 0 && errno == EINTR);
     if (k == 0 && n > 0) return errno = EIO, -1;         /* no file should; a caller that goes on until all is written would never end */

@@ -1,6 +1,6 @@
 /* sys.h - the system calls by which files are opened, written, flushed, put in place and removed: as POSIX has them, except that an
- * interrupted call is made again. core's files and everybody who must touch a descriptor call these, so that tests can fail, shorten
- * or die at the nth one. */
+ * interrupted call is made again. core's files and everybody who must touch a descriptor call these, so that tests can fail, shorten,
+ * spoil or die at the nth one. */
 #ifndef TRESS_CORE_SYS_H
 #define TRESS_CORE_SYS_H
 
@@ -28,9 +28,10 @@ int     tr_sys_mkdir(const char *path, mode_t mode);
  *   ERROR       it fails with `error`
  *   ERROR_ON    it and all later ones that can need room on the disk fail with `error`
  *   SHORT       a write takes only half its bytes
+ *   WRONG       a write takes one byte, and stores another
  *   KILL        the process ends with _exit(137), in the middle of a write, before any other call
  * n <= 0 ends that. */
-typedef enum tr_io_fault { TR_IO_ERROR, TR_IO_ERROR_ON, TR_IO_SHORT, TR_IO_KILL } tr_io_fault;
+typedef enum tr_io_fault { TR_IO_ERROR, TR_IO_ERROR_ON, TR_IO_SHORT, TR_IO_WRONG, TR_IO_KILL } tr_io_fault;
 void    tr_io_fail_at(int64_t n, tr_io_fault fault, int error);
 int64_t tr_io_count(void);                                      /* calls of the process so far */
 

@@ -342,6 +342,30 @@ static void a_file_of_the_same_name(void **state)
     }
 }
 
+/* A byte goes wrong between memory and disk: found before the file has its name. */
+static void written_wrong(void **state)
+{
+    (void)state;
+    int n_found = 0;
+    const int64_t n_call = calls_of_a_save();
+    assert_int_equal(save_large(older, 1), TRESS_OK);
+    for (int64_t k = 1; k <= n_call; k++) {
+        tr_io_fail_at(k, TR_IO_WRONG, 0);
+        const tress_status st = save_large(path, 2);
+        tr_io_fail_at(0, TR_IO_ERROR, 0);
+        if (st == TRESS_OK) {                                    /* the call was no write */
+            expect_large(path, 2);
+            assert_int_equal(tr_file_remove(path), TRESS_OK);
+            continue;
+        }
+        n_found++;
+        assert_int_equal(st, TRESS_E_FORMAT);
+        assert_int_equal(names_in_dir(), 1);
+        expect_large(older, 1);
+    }
+    assert_true(n_found >= 2);
+}
+
 static void killed_at_every_call(void **state)
 {
     (void)state;
@@ -541,7 +565,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(comes_back), TEST(order_does_not_matter), TEST(every_bit_counts), TEST(contents_exchanged), TEST(nothing_but_numbers),
         TEST(no_fault_costs_the_one_before), TEST(a_file_of_the_same_name), TEST(killed_at_every_call),
-        TEST(without_memory), TEST(names), TEST(latest_is_the_newest_intact), TEST(pruned), TEST(cleaned),
+        TEST(written_wrong), TEST(without_memory), TEST(names), TEST(latest_is_the_newest_intact), TEST(pruned), TEST(cleaned),
     };
     return cmocka_run_group_tests(tests, enter, leave);
 }
