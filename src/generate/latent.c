@@ -1,137 +1,31 @@
 #include "generate/latent.h"
 
-#include <string.h>
+/* ---- encode and decode ----------------------------------------------------------------------------------- */
 
-static tress_status check_finite(tr_stream *s, tr_tensor t, const char *what)
-{
-    tress_status st = TRESS_OK;
-    int64_t bad = 0;
-    TR_TRY(tr_count_nonfinite(s, t, &bad));
-    if (bad > 0)
-        TR_TRY(tr_fail(TRESS_E_NONFINITE, "the VAE's %s holds %" PRId64 " NaN or infinite values of %" PRId64, what, bad, tr_count(t)));
-done:
-    return st;
-}
-
-/* ---- bands ----------------------------------------------------------------------------------------------- */
-
-#define WORK_MAX ((int64_t)2 << 30)             /* bytes the VAE may take where the caller sets no limit */
-#define BAND_MIN 8                              /* latent rows */
-
-/* What the VAE takes for latents of h x w in bands of `band` latent rows, counted on a device that computes nothing. */
-static tress_status vae_work(int64_t *out, const tr_bundle *m, bool decode, int h, int w, int band)
-{
-    tress_status st = TRESS_OK;
-    tr_device *d = NULL;
-    tr_stream *s = NULL;
-    tr_vae *v = NULL;
-    tr_tensor z, image;
-    const tr_vae_config *c = tr_vae_get_config(m->vae);
-    const int f = tr_vae_factor(m->vae);
-    const tr_device_spec dry = { .kind = TRESS_BACKEND_CPU, .n_thread = tr_device_threads(m->host->device), .dry = true };
-    TR_TRY(tr_device_open(&d, &dry));
-    TR_TRY(tr_stream_new(&s, d));
-    TR_TRY(tr_vae_open(&v, d, m->weights[TR_MODULE_VAE], c));
-    TR_TRY(tr_scratch(s, &z, TR_F32, TR_DIMS(1, c->latent_channels, h, w)));
-    TR_TRY(tr_scratch(s, &image, TR_F32, TR_DIMS(1, 3, (int64_t)f * h, (int64_t)f * w)));
-    if (decode) TR_TRY(tr_vae_decode(v, s, image, z, band));
-    else TR_TRY(tr_vae_encode(v, s, z, tr_none(), image, f * band));
-    *out = tr_device_peak(d);
-done:
-    tr_vae_close(v);
-    tr_stream_free(s);
-    tr_device_close(d);
-    return st;
-}
-
-/* The highest band that keeps to the limit, 0 for all rows at once; BAND_MIN where none does. */
 static tress_status choose_band(int *out, const tr_bundle *m, bool decode, int h, int w)
 {
-    tress_status st = TRESS_OK;
-    int64_t limit = WORK_MAX, work = 0;
-    int band = 0;
-    if (m->host->memory_max > 0) {
-        limit = m->host->memory_max - tr_weights_bytes(m->weights[TR_MODULE_VAE]) - tr_device_bytes(m->host->device);
-        if (limit > WORK_MAX) limit = WORK_MAX;
-    }
-    TR_TRY(vae_work(&work, m, decode, h, w, 0));
-    while (work > limit && band != BAND_MIN) {
-        const int half = ((band ? band : h) + 1) / 2;
-        band = half < BAND_MIN ? BAND_MIN : half;
-        if (band >= h) break;
-        TR_TRY(vae_work(&work, m, decode, h, w, band));
-    }
-    *out = band < h ? band : 0;
-done:
-    return st;
+    return tr_vae_choose_band(out, m->vae, m->weights[TR_MODULE_VAE], decode, h, w, m->host->memory_max);
 }
-
-/* ---- encode ---------------------------------------------------------------------------------------------- */
 
 tress_status tr_latent_encode(tr_tensor *out, tr_bundle *m, tr_stream *s, tr_planes image, bool shifted, int64_t b)
 {
     tress_status st = TRESS_OK;
-    const tr_vae_config *c = tr_vae_get_config(m->vae);
-    const int f = tr_vae_factor(m->vae), h = image.h / f, w = image.w / f;
-    const int64_t n = (int64_t)c->latent_channels * h * w;
-    const float shift = shifted ? c->shift : 0;
-    tr_tensor pixels, mean, z = tr_none();
+    const int f = tr_vae_factor(m->vae), h = image.h / f, w = image.w / f, c = tr_vae_get_config(m->vae)->latent_channels;
+    tr_tensor z = tr_none();
     void *host = NULL;
-    const tr_arena_mark mark = tr_scratch_push(s);
     int band = 0;
     TR_ASSERT(image.c == 3 && image.h % f == 0 && image.w % f == 0);
     TR_TRY(choose_band(&band, m, false, h, w));
-    TR_TRY(tr_scratch(s, &pixels, TR_F32, TR_DIMS(1, 3, image.h, image.w)));
-    TR_TRY(tr_scratch(s, &mean, TR_F32, TR_DIMS(1, c->latent_channels, h, w)));
-    TR_TRY(tr_upload(s, pixels, image.data));
-    TR_TRY(tr_vae_encode(m->vae, s, mean, tr_none(), pixels, f * band));
-    TR_TRY(check_finite(s, mean, "encoding"));
-    TR_TRY(tr_alloc_array(&host, n, sizeof(float)));
-    TR_TRY(tr_download(s, host, mean));
-    TR_TRY(tr_stream_sync(s));
-    for (int64_t i = 0; i < n; i++) ((float *)host)[i] = (((float *)host)[i] - shift) * c->scale;
-    TR_TRY(tr_device_take(tr_stream_device(s), &z, TR_F32, TR_DIMS(b, c->latent_channels, h, w)));
+    TR_TRY(tr_alloc_array(&host, (int64_t)c * h * w, sizeof(float)));
+    TR_TRY(tr_vae_encode_scaled(m->vae, s, host, NULL, image.data, h, w, shifted, band));
+    TR_TRY(tr_device_take(tr_stream_device(s), &z, TR_F32, TR_DIMS(b, c, h, w)));
     for (int64_t i = 0; i < b; i++) TR_TRY(tr_upload(s, tr_slice(z, 0, i, 1), host));
     TR_TRY(tr_stream_sync(s));
     *out = z;
     z = tr_none();
 done:
-    tr_scratch_pop(s, mark);
     if (!tr_is_none(z)) tr_device_give(tr_stream_device(s), z);
     tr_free(host);
-    return st;
-}
-
-/* ---- decode ---------------------------------------------------------------------------------------------- */
-
-/* raw [n] = z / scale + shift, on the host, as diffusers rounds it. */
-static void unscale(float *z, int64_t n, const tr_vae_config *c)
-{
-    for (int64_t i = 0; i < n; i++) z[i] = z[i] / c->scale + c->shift;
-}
-
-/* host z [c, h, w] scaled -> planes in 0..1 */
-static tress_status decode_host(tr_planes to, tr_bundle *m, tr_stream *s, float *z, int h, int w, int band)
-{
-    tress_status st = TRESS_OK;
-    const tr_vae_config *c = tr_vae_get_config(m->vae);
-    const int f = tr_vae_factor(m->vae);
-    tr_tensor raw, image;
-    const tr_arena_mark mark = tr_scratch_push(s);
-    unscale(z, (int64_t)c->latent_channels * h * w, c);
-    TR_TRY(tr_scratch(s, &raw, TR_F32, TR_DIMS(1, c->latent_channels, h, w)));
-    TR_TRY(tr_scratch(s, &image, TR_F32, TR_DIMS(1, 3, (int64_t)f * h, (int64_t)f * w)));
-    TR_TRY(tr_upload(s, raw, z));
-    TR_TRY(tr_vae_decode(m->vae, s, image, raw, band));
-    TR_TRY(check_finite(s, image, "picture"));
-    TR_TRY(tr_download(s, to.data, image));
-    TR_TRY(tr_stream_sync(s));
-    for (int64_t i = 0; i < (int64_t)3 * to.h * to.w; i++) {
-        const float p = to.data[i] * 0.5f + 0.5f;
-        to.data[i] = p < 0 ? 0 : p > 1 ? 1 : p;
-    }
-done:
-    tr_scratch_pop(s, mark);
     return st;
 }
 
@@ -147,7 +41,7 @@ tress_status tr_latent_decode(tr_planes *out, tr_bundle *m, tr_stream *s, tr_ten
     TR_TRY(tr_alloc_array(&host, z.shape[1] * h * w, sizeof(float)));
     TR_TRY(tr_download(s, host, tr_slice(z, 0, i, 1)));
     TR_TRY(tr_stream_sync(s));
-    TR_TRY(decode_host(p, m, s, host, h, w, band));
+    TR_TRY(tr_vae_decode_scaled(m->vae, s, p.data, host, h, w, band));
     *out = p;
     p = (tr_planes){ 0 };
 done:
@@ -203,7 +97,7 @@ tress_status tr_preview_make(tr_preview *p, tr_stream *s, tr_tensor x0, const tr
         for (int j = 0; j < k * k; j++) sum += p->z[((int64_t)ch * p->h + y * k + j / k) * p->w + x * k + j % k];
         p->small[i] = sum / (float)(k * k);
     }
-    TR_TRY(decode_host(p->planes, p->m, s, p->small, h, w, 0));
+    TR_TRY(tr_vae_decode_scaled(p->m->vae, s, p->planes.data, p->small, h, w, 0));
     uint8_t *to = p->image->data;
     const int64_t n = (int64_t)p->planes.h * p->planes.w;
     for (int64_t i = 0; i < n; i++)

@@ -10,5 +10,6 @@
 #include "model/mmdit_train.h"
 #include "model/save.h"
 #include "model/vae.h"
+#include "model/vae_latent.h"
 #include "model/weights.h"
 #endif
