@@ -62,7 +62,7 @@ TRESS_API const char *tress_version(void);                      /* "0.1.0" */
 typedef enum tress_backend { TRESS_BACKEND_AUTO, TRESS_BACKEND_CPU, TRESS_BACKEND_CUDA } tress_backend;
 
 typedef struct tress_progress {
-    const char *stage;            /* "text", "encode", "sample", "decode", "load", "convert", "download" */
+    const char *stage;            /* "text", "encode", "sample", "decode", "load", "convert", "download", "check" */
     int64_t     i, n;             /* done, of how many (n = 0: unknown) */
     double      seconds, left;    /* since the stage began; estimate to its end, < 0 when unknown */
 } tress_progress;
@@ -302,6 +302,17 @@ typedef struct tress_synth_args {
  * TO/scenes.jsonl with seed, caption, style, colour and the direction of the light. One seed gives the same scene on every machine.
  * Pictures of the same name are replaced. Fails: ARG, IO, OOM, SAVED (cancelled: what is written is whole). */
 TRESS_API TRESS_CHECKED tress_status tress_synth(tress *t, const tress_synth_args *args);
+
+/* ---- data sets to train on -------------------------------------------------------------------------------------- */
+typedef struct tress_check_args {
+    const char *data;             /* folder: img/ matte/ sketch/, also with train/ and test/ in each, or the other way round */
+    const char *sheet;            /* .png, .jpg or .webp: photos with mattes in red and strokes in green; NULL: none */
+    bool        json;             /* the report as one JSON object rather than lines for people */
+} tress_check_args;
+/* Is a data set fit to train on? Every file is decoded and every problem named with its file; docs/data.md has the rules. *report is
+ * new (tress_text_free) also when the data is unfit, which is TRESS_E_FORMAT; any other failure leaves it untouched.
+ * Fails: ARG, FORMAT, IO, OOM, CANCELLED. */
+TRESS_API TRESS_CHECKED tress_status tress_check(tress *t, const tress_check_args *args, char **report);
 
 #ifdef __cplusplus
 }

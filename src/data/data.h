@@ -1,0 +1,8 @@
+/* data.h - a folder of photos, mattes and sketches: listed, checked, brought to one size, encoded, split and put in order. The door of
+ * data. Floor 4. */
+#ifndef TRESS_DATA_DATA_H
+#define TRESS_DATA_DATA_H
+#include "data/check.h"
+#include "data/dataset.h"
+#include "data/load.h"
+#endif
