@@ -5,4 +5,5 @@
 #include "data/check.h"
 #include "data/dataset.h"
 #include "data/load.h"
+#include "data/prepare.h"
 #endif
