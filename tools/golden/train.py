@@ -33,7 +33,8 @@ KIND.json
     step: the options of the twenty steps; variants: NAME: the same with what the variant changes:
         rank, alpha, targets, blocks (null: all), last_block "vendor" | "diffusers", normalize "per-sample" | "per-batch" | "none"
         (per-sample over the samples with any mask; per-batch: one quotient; none: mean of mask e^2 over all elements),
-        unmasked (mask = max(mask, unmasked)), zero_text_rows, empty (samples whose mask is zeroed), accumulate (micro-steps, on the
+        unmasked (mask = max(mask, unmasked)), zero_text_rows, empty (samples whose mask is zeroed),
+        no_sketch (samples whose residuals are left out), accumulate (micro-steps, on the
         inputs of steps 1, 2, ..: the mean of their losses), learning_rate, beta1, beta2, epsilon, weight_decay, max_grad_norm
     lora: {KEY: [extents]}
 """
@@ -56,7 +57,7 @@ B_STD = 0.02
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
 COMMON = dict(mmdit.COMMON, caption_projection_dim=128, num_attention_heads=2, attention_head_dim=64)
 CONTROL_8B = dict(joint_attention_dim=None, pos_embed_max_size=None, pos_embed_type=None, use_pos_embed=False, force_zeros_for_pooled_projection=False)
-STEP = dict(rank=4, alpha=4, targets=TARGETS, blocks=None, last_block="vendor", normalize="per-sample", unmasked=0.0, zero_text_rows=333, empty=[],
+STEP = dict(rank=4, alpha=4, targets=TARGETS, blocks=None, last_block="vendor", normalize="per-sample", unmasked=0.0, zero_text_rows=333, empty=[], no_sketch=[],
             accumulate=1, learning_rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=1e-4, max_grad_norm=0.05, stored=None)
 MASKS = {
     "per-batch": dict(normalize="per-batch", stored=[0]),
@@ -69,6 +70,7 @@ KINDS = {
     "large": (dict(num_layers=4, qk_norm="rms_norm"), dict(num_layers=2, **CONTROL_8B), {}, {
         "same": {}, **MASKS, "rank": dict(rank=16, alpha=8, stored=[0]), "blocks": dict(blocks=[1, 3]), "last": dict(last_block="diffusers", stored=[0]),
         "rows": dict(zero_text_rows=77, stored=[0]), "accumulate": dict(accumulate=2, stored=[0]),
+        "sketch": dict(no_sketch=[0], stored=[0]),
     }, False),
     # the last block has a second attention too: its text stream ends, its image stream does not
     "medium": (dict(num_layers=3, qk_norm="rms_norm", dual_attention_layers=(0, 2)), dict(num_layers=1, **CONTROL_8B), {}, {
@@ -137,6 +139,9 @@ def velocity(transformer, controlnet, x, control, time, o):
             hidden_states=transformer.pos_embed(x) if controlnet.pos_embed is None else x, controlnet_cond=control, timestep=time,
             encoder_hidden_states=None if controlnet.context_embedder is None else rows(controlnet.config),
             pooled_projections=pooled).controlnet_block_samples
+    for b in o["no_sketch"]:
+        for r in residuals:
+            r[b] = 0
     handles, held = [], residuals
     if o["last_block"] == "vendor":
         every = len(transformer.transformer_blocks) // len(residuals)
