@@ -44,7 +44,7 @@ import numpy as np
 import torch
 from diffusers import SD3ControlNetModel, SD3Transformer2DModel
 from diffusers.models.normalization import RMSNorm
-from peft import LoraConfig
+from peft import LoraConfig, __version__ as peft_version
 
 import mmdit
 import seeded
@@ -257,7 +257,7 @@ def main():
         seeded.save("train", kind, {k: v.float() for k, v in exact.items()}, SEED, tool, more=dict(
             transformer=t_shapes, transformer_config=config(transformer, "SD3Transformer2DModel"),
             controlnet=c_shapes, controlnet_config=config(controlnet, "SD3ControlNetModel"),
-            size=list(SIZE), batch=BATCH, n_step=N_STEP, sigma=sigmas(), b_std=B_STD, step=step, variants=variants, lora=lora, error_torch_f32=off))
+            size=list(SIZE), batch=BATCH, n_step=N_STEP, sigma=sigmas(), b_std=B_STD, step=step, variants=variants, lora=lora, error_torch_f32=off, peft=peft_version))
         if all_steps:
             seeded.save("train", kind + "-gradients", {f"grad.{k}": v.float() for k, v in every.items()}, SEED, tool)
 
