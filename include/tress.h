@@ -62,9 +62,10 @@ TRESS_API const char *tress_version(void);                      /* "0.1.0" */
 typedef enum tress_backend { TRESS_BACKEND_AUTO, TRESS_BACKEND_CPU, TRESS_BACKEND_CUDA } tress_backend;
 
 typedef struct tress_progress {
-    const char *stage;            /* "text", "encode", "sample", "decode", "load", "convert", "download", "check" */
+    const char *stage;            /* "text", "encode", "sample", "decode", "load", "convert", "download", "check", "latents", "train" */
     int64_t     i, n;             /* done, of how many (n = 0: unknown) */
     double      seconds, left;    /* since the stage began; estimate to its end, < 0 when unknown */
+    const char *text;             /* more worth showing, "loss 0.1234": view, may be NULL */
 } tress_progress;
 
 typedef struct tress tress;
@@ -196,6 +197,81 @@ TRESS_API const char        *tress_result_json(const tress_result *r, int i);   
 /* Write picture i with its texts: `parameters` and `tress` (the JSON) in a PNG, the pixels alone in other kinds. */
 TRESS_API TRESS_CHECKED tress_status tress_result_save(tress *t, const tress_result *r, int i, const char *path);
 
+/* ---- training -------------------------------------------------------------------------------------------- */
+typedef enum tress_precision { TRESS_PRECISION_AUTO, TRESS_PRECISION_FP16, TRESS_PRECISION_BF16, TRESS_PRECISION_NO } tress_precision;  /* auto: fp16 on a GPU, no on the CPU */
+typedef enum tress_checkpointing {
+    TRESS_CHECKPOINTING_AUTO,                  /* as much is kept from forward to backward as max_vram allows */
+    TRESS_CHECKPOINTING_ON,                    /* the inputs of blocks alone: least memory */
+    TRESS_CHECKPOINTING_ATTENTION,             /* and what attention gave */
+    TRESS_CHECKPOINTING_OFF                    /* all: nothing is computed twice */
+} tress_checkpointing;
+typedef enum tress_optimizer { TRESS_OPTIMIZER_ADAMW, TRESS_OPTIMIZER_ADAMW8BIT } tress_optimizer;
+typedef enum tress_lr_schedule { TRESS_LR_CONSTANT, TRESS_LR_LINEAR, TRESS_LR_COSINE, TRESS_LR_POLYNOMIAL } tress_lr_schedule;
+typedef enum tress_timestep_sampling { TRESS_TIMESTEP_LOGIT_NORMAL, TRESS_TIMESTEP_UNIFORM, TRESS_TIMESTEP_MODE, TRESS_TIMESTEP_COSMAP } tress_timestep_sampling;
+typedef enum tress_mask_normalize { TRESS_MASK_PER_SAMPLE, TRESS_MASK_PER_BATCH, TRESS_MASK_NONE } tress_mask_normalize;
+typedef enum tress_fit { TRESS_FIT_CROP, TRESS_FIT_LETTERBOX } tress_fit;
+
+/* Every member has the name of its option in the command line, where docs/train.md explains it. */
+typedef struct tress_train_args {
+    const char *data;                          /* folder of img/, matte/, sketch/ */
+    const char *run;                           /* folder that the run lives in, made if need be; in use by one process at a time */
+    const char *resume;                        /* "latest", or a checkpoint file; NULL: a new run, whose folder must be empty */
+    const char *latent_cache;                  /* folder of encoded pictures, may be shared by runs; NULL: RUN/latents */
+    /* what learns */
+    int         rank;                          /* 16 */
+    float       alpha;                         /* 16 */
+    const char *targets;                       /* "to_q,to_k,to_v,to_out": also add_q_proj, add_k_proj, add_v_proj, to_add_out */
+    const int  *block;                         /* [n_block] the blocks that learn; n_block 0: all */
+    int         n_block;
+    float       lora_dropout;                  /* 0 */
+    /* pictures */
+    int         resolution;                    /* 1024; 0: the model's own size */
+    tress_fit   fit;
+    bool        buckets;                       /* true: frames of several shapes */
+    bool        augment_flip;
+    double      augment_rotate, augment_translate, augment_scale, augment_stroke_width;     /* the most of each; 0 */
+    int         augment_variants;              /* 4: kept of each picture; 0: drawn afresh at each step */
+    double      mask_grow, mask_blur;          /* pixels at 1024; 0 */
+    double      validation_split;              /* 0.1 */
+    tress_control_image control_image;
+    tress_control_range control_range;
+    tress_control_last  control_last;
+    float       sketch_dropout;                /* share of samples that train without their sketch; 0 */
+    /* the step */
+    int64_t     steps;                         /* 2000 */
+    int         batch, gradient_accumulation;  /* 1, 1 */
+    double      learning_rate;                 /* 1e-4 */
+    tress_lr_schedule lr_schedule;
+    int64_t     warmup_steps;                  /* 0 */
+    tress_optimizer optimizer;
+    double      beta1, beta2, epsilon, weight_decay, max_grad_norm;     /* 0.9, 0.999, 1e-8, 1e-4, 1 */
+    double      ema;                           /* decay of the running average; 0: none */
+    tress_timestep_sampling timestep_sampling;
+    double      logit_mean, logit_std, mode_scale, training_shift;      /* 0, 1, 1.29, 1 */
+    tress_mask_normalize mask_normalize;
+    float       unmasked_weight;               /* 0 */
+    int         zero_text_rows;                /* 333 */
+    uint64_t    seed;                          /* 0 */
+    /* memory */
+    tress_precision mixed_precision;
+    tress_checkpointing gradient_checkpointing;
+    int64_t     max_vram;                      /* bytes for weights and activations; 0: what the machine has */
+    /* seeing and keeping */
+    int64_t     validate_every, sample_every, save_every;               /* 100, 250, 250; 0: never (a checkpoint is always written at the end) */
+    int         keep_checkpoints;              /* 3 */
+    int         sample_count, sample_steps;    /* 4 pictures to a sheet, 20 steps each */
+    const char *sample_embeds;                 /* safetensors with encoded words for the sheets; NULL: zero text, as in training */
+    bool        dry_run;                       /* check data and options, tell the plan, train nothing */
+} tress_train_args;
+
+TRESS_API void tress_train_defaults(tress_train_args *args);
+/* Train a LoRA: RUN/lora.safetensors, with checkpoints, metrics and sheets beside it. Checkpoints are whole and intact or not there; a run
+ * that is interrupted, killed or out of disk goes on from its last one with the same bytes as if nothing had happened.
+ * model: its lora, lora_merge and ignore_contract are not used.
+ * Fails: ARG, FORMAT (unfit data, or a resume that does not fit, naming the field), SHAPE, CONTRACT, OOM, GPU, IO, NONFINITE,
+ * SAVED (interrupted; the run is saved), CANCELLED (interrupted before there was anything to save). */
+TRESS_API TRESS_CHECKED tress_status tress_train(tress *t, const tress_model_args *model, const tress_train_args *args);
+
 /* ---- looking inside -------------------------------------------------------------------------------------- */
 /* One forward of one module on named tensors: what holds tress against any other implementation.
  *   transformer  hidden_states, encoder_hidden_states, pooled_projections, timestep, optional residuals.N -> sample
@@ -230,6 +306,8 @@ typedef struct tress_plan_part {
 } tress_plan_part;
 TRESS_API TRESS_CHECKED tress_status tress_plan_generate(tress *t, const tress_model_args *model,
                                                          const tress_generate_args *args, tress_plan **out);
+/* The same of training at args' resolution and batch; no data are read. The level of gradient checkpointing that is chosen is a part's name. */
+TRESS_API TRESS_CHECKED tress_status tress_plan_train(tress *t, const tress_model_args *model, const tress_train_args *args, tress_plan **out);
 TRESS_API void tress_plan_free(tress_plan *p);
 TRESS_API int             tress_plan_count(const tress_plan *p);
 TRESS_API tress_plan_part tress_plan_at(const tress_plan *p, int i);
