@@ -71,6 +71,27 @@ typedef struct tr_conv_args {
     tr_tensor residual;                         /* [b, h', w', m] added to the result, or none; may be y */
 } tr_conv_args;
 
+/* One step of AdamW with decoupled decay (Loshchilov and Hutter 2019, arXiv:1711.05101), operation by operation what
+ * torch.optim.AdamW does to one F32 tensor, with g' = grad_scale g:
+ *     p = p (1 - lr weight_decay);  m = m + (1 - beta1) (g' - m);  v = beta2 v + (1 - beta2) g'^2
+ *     p = p - lr / (1 - beta1^step) m / (sqrt(v) / sqrt(1 - beta2^step) + eps)
+ * The settings are double as they are there: 1 - beta2 is formed before it is rounded, and 1 - 0.999f is not 0.001f. */
+typedef struct tr_adamw_args {
+    double  lr;
+    double  beta1, beta2;                       /* in 0..1, below 1 */
+    double  eps, weight_decay;
+    float   grad_scale;                         /* undoes a loss scale and clips, in one factor; 1 for neither */
+    int64_t step;                               /* from 1 */
+} tr_adamw_args;
+
+/* Moments of 8 bits: a block of 256 is its largest magnitude, in F32, and for each element the place in a sorted table of 256
+ * fractions of it, dense near 0: Dettmers et al. 2022, "8-bit Optimizers via Block-wise Quantization", arXiv:2110.02861,
+ * section 2, the tables as bitsandbytes' create_dynamic_map(signed, 7, 8) makes them. m uses the signed one, where 0 is code
+ * 127, v the unsigned one. The moments are decoded, the step is done in F32, p included, then they are encoded again.
+ * The code is that of the nearest entry; but a v above 0 never becomes 0, it becomes the least entry: an m that outlives its
+ * v would be divided by next to nothing. */
+#define TR_ADAMW8_BLOCK 256
+
 #define OP(name, params, args) TR_CHECKED tress_status tr_##name params;
 #include "tensor/ops.def"
 #undef OP

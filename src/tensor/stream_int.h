@@ -64,6 +64,11 @@ static inline bool tr_is_weight(tr_tensor t, tr_dims d)
 {
     return !tr_is_none(t) && tr_is_weight_type(t.dtype) && tr_has_dims(t, d) && tr_is_contiguous(t);
 }
+/* [n] of this type, contiguous. */
+static inline bool tr_is_list(tr_tensor t, tr_dtype type, int64_t n)
+{
+    return !tr_is_none(t) && t.dtype == type && tr_has_dims(t, TR_DIMS(n)) && tr_is_contiguous(t);
+}
 static inline bool tr_same_dims(tr_tensor a, tr_tensor b)
 {
     if (a.rank != b.rank) return false;

@@ -30,4 +30,7 @@ static inline int64_t tr_rows_together(int64_t n) { return n > 0 && n < TR_ITEM 
 /* The floats of a stored weight [n]: itself where it is F32 and aligned, else converted into room[n]. */
 const float *tr_cpu_floats(const tr_rows *k, tr_tensor w, float *room);
 
+/* Formed in double, rounded once, as torch does with Python's numbers. */
+tr_adamw_factors tr_cpu_adamw_factors(const tr_adamw_args *a);
+
 #endif

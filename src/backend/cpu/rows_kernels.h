@@ -215,6 +215,244 @@ static void channel_affine(float *y, const float *x, const float *a, const float
     for (int64_t k = 0; k < n; k++, x += c, y += c) FOR_ACT(act, c, y[i], mad(x[i], a[i], b[i]))
 }
 
+/* ---- backward of the norms ------------------------------------------------------------------------------- */
+/* omp simd: an output may be an input, element by element, and is nothing in between. */
+static void norm_ada_sums(double sums[2], const float *dy, const float *x, const float *scale, double mean, int64_t n)
+{
+    double a = 0, b = 0;
+#pragma omp simd reduction(+ : a, b)
+    for (int64_t i = 0; i < n; i++) {
+        const double g = (double)(dy[i] * (1.0f + scale[i]));
+        a += g;
+        b += g * ((double)x[i] - mean);
+    }
+    sums[0] = a;
+    sums[1] = b;
+}
+
+static void norm_ada_back(float *dx, const float *dy, const float *x, const float *scale, const float *residual, float mean, float rstd,
+                          float mean_g, float slope, int64_t n)
+{
+    if (residual) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) dx[i] = residual[i] + rstd * (dy[i] * (1.0f + scale[i]) - mean_g - (x[i] - mean) * slope);
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) dx[i] = rstd * (dy[i] * (1.0f + scale[i]) - mean_g - (x[i] - mean) * slope);
+    }
+}
+
+static void norm_rms_sums(double sums[2], const float *dy, const float *x, const float *w, int64_t n)
+{
+    double a = 0, b = 0;
+#pragma omp simd reduction(+ : a, b)
+    for (int64_t i = 0; i < n; i++) {
+        const double xi = (double)x[i];
+        a += xi * xi;
+        b += (double)(dy[i] * w[i]) * xi;
+    }
+    sums[0] = a;
+    sums[1] = b;
+}
+
+static void norm_rms_back(float *dx, const float *dy, const float *x, const float *w, float rms, float slope, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) dx[i] = rms * (dy[i] * w[i] - x[i] * slope);
+}
+
+/* ---- slopes of activations ------------------------------------------------------------------------------- */
+/* dy (s + s (1 - s) t) with s = sigmoid(k): the slope of x s(k(x)) for t = x k'(x). With q = 1 / (1 + e), e = exp(-|k|), it is
+ * q (1 + e q t) above 0 and e q (1 + q t) below: small results come out of one product, which ends gradually. */
+static inline float sigmoid_slope(float dy, float k, float t)
+{
+    const small e = exp_minus(fabsf(k));
+    const float q = 1.0f / (1.0f + e.p * e.s1 * e.s2);
+    const float low = dy * e.s1 * (q * (1.0f + q * t) * e.p) * e.s2, high = dy * (q * (1.0f + q * t * e.p * e.s1 * e.s2));
+    return k < 0 ? low : high;
+}
+
+/* Beyond 200 every slope here has reached 0 or 1, and powers of x would overflow; a NaN stays. */
+static inline float bounded(float x)
+{
+    const float v = x < -200.0f ? -200.0f : x;
+    return v > 200.0f ? 200.0f : v;
+}
+
+static inline float silu_back(float dy, float x) { return sigmoid_slope(dy, bounded(x), bounded(x)); }
+static inline float gelu_quick_back(float dy, float x) { return sigmoid_slope(dy, 1.702f * bounded(x), 1.702f * bounded(x)); }
+static inline float gelu_tanh_back(float dy, float x)
+{
+    const float v = bounded(x), cube = 0.044715f * v * v * v;
+    return sigmoid_slope(dy, GELU_K * (v + cube), GELU_K * (v + 3.0f * cube));
+}
+/* Phi(x) + x phi(x) */
+static inline float gelu_erf_back(float dy, float x)
+{
+    const float v = bounded(x);
+    const small e = exp_minus(0.5f * v * v);
+    return dy * (0.5f * (1.0f + error_function(v * 0x1.6a09e6p-1f)) + 0x1.988454p-2f * v * e.p * e.s1 * e.s2);
+}
+
+static void activate_back(float *dx, const float *dy, const float *x, int64_t n, tr_act act)
+{
+    switch (act) {
+    case TR_ACT_NONE:
+        memmove(dx, dy, (size_t)n * sizeof *dx);
+        break;
+    case TR_ACT_SILU:
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) dx[i] = silu_back(dy[i], x[i]);
+        break;
+    case TR_ACT_GELU_TANH:
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) dx[i] = gelu_tanh_back(dy[i], x[i]);
+        break;
+    case TR_ACT_GELU_ERF:
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) dx[i] = gelu_erf_back(dy[i], x[i]);
+        break;
+    case TR_ACT_GELU_QUICK:
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) dx[i] = gelu_quick_back(dy[i], x[i]);
+        break;
+    }
+}
+
+/* ---- products -------------------------------------------------------------------------------------------- */
+static void product(float *y, const float *x, const float *z, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) y[i] = x[i] * z[i];
+}
+
+/* tr_philox of core/rng.c for a run of counters: keep[i] = scale where number 4 block + i is least or more, else 0. */
+#define PHILOX_N 16
+static inline void philox_keep(float keep[4 * PHILOX_N], float scale, uint32_t least, uint64_t key, uint64_t stream,
+                               uint64_t block)
+{
+#ifdef __AVX2__
+    /* Each number in the low half of 64 bits; the product reads no other, so the high half may hold anything. */
+    const __m256i m0 = _mm256_set1_epi64x(0xD2511F53), m1 = _mm256_set1_epi64x(0xCD9E8D57), low = _mm256_set1_epi64x(0xffffffff);
+    const __m256i from = _mm256_set1_epi32((int)least), one = _mm256_castps_si256(_mm256_set1_ps(scale));
+    for (int l = 0; l < PHILOX_N; l += 4) {
+        __m256i c0 = _mm256_add_epi64(_mm256_set1_epi64x((long long)(block + (uint64_t)l)), _mm256_setr_epi64x(0, 1, 2, 3));
+        __m256i c1 = _mm256_srli_epi64(c0, 32), c2 = _mm256_set1_epi64x((long long)stream), c3 = _mm256_srli_epi64(c2, 32);
+        uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
+        for (int round = 0; round < 10; round++) {
+            const __m256i p0 = _mm256_mul_epu32(c0, m0), p1 = _mm256_mul_epu32(c2, m1);
+            c0 = _mm256_xor_si256(_mm256_xor_si256(_mm256_srli_epi64(p1, 32), c1), _mm256_set1_epi64x(k0));
+            c2 = _mm256_xor_si256(_mm256_xor_si256(_mm256_srli_epi64(p0, 32), c3), _mm256_set1_epi64x(k1));
+            c1 = p1;
+            c3 = p0;
+            k0 += 0x9E3779B9u;
+            k1 += 0xBB67AE85u;
+        }
+        const __m256i a = _mm256_or_si256(_mm256_and_si256(c0, low), _mm256_slli_epi64(c1, 32));      /* numbers 0 1 of each */
+        const __m256i b = _mm256_or_si256(_mm256_and_si256(c2, low), _mm256_slli_epi64(c3, 32));      /* 2 3 */
+        const __m256i even = _mm256_unpacklo_epi64(a, b), odd = _mm256_unpackhi_epi64(a, b);          /* blocks 0 2, 1 3 */
+        const __m256i w0 = _mm256_permute2x128_si256(even, odd, 0x20), w1 = _mm256_permute2x128_si256(even, odd, 0x31);
+        const __m256i keep0 = _mm256_and_si256(one, _mm256_cmpeq_epi32(_mm256_max_epu32(w0, from), w0));
+        const __m256i keep1 = _mm256_and_si256(one, _mm256_cmpeq_epi32(_mm256_max_epu32(w1, from), w1));
+        _mm256_storeu_ps(keep + 4 * l, _mm256_castsi256_ps(keep0));
+        _mm256_storeu_ps(keep + 4 * l + 8, _mm256_castsi256_ps(keep1));
+    }
+#else
+    for (int l = 0; l < PHILOX_N; l++) {
+        uint32_t w[4];
+        tr_philox(w, key, block + (uint64_t)l, stream);
+        for (int j = 0; j < 4; j++) keep[4 * l + j] = w[j] >= least ? scale : 0.0f;
+    }
+#endif
+}
+
+static void dropout(float *y, const float *x, float scale, uint32_t least, uint64_t key, uint64_t stream, uint64_t first,
+                    int64_t n)
+{
+    int64_t done = 0, skip = (int64_t)(first % 4);
+    for (uint64_t block = first / 4; done < n; block += PHILOX_N) {
+        float keep[4 * PHILOX_N];
+        const int64_t m = n - done < 4 * PHILOX_N - skip ? n - done : 4 * PHILOX_N - skip;
+        philox_keep(keep, scale, least, key, stream, block);
+        product(y + done, x + done, keep + skip, m);
+        done += m;
+        skip = 0;
+    }
+}
+
+static double velocity(float *dv, const float *v, const float *x0, const float *noise, const float *mask, double weight,
+                       int64_t n)
+{
+    double t = 0;
+    if (dv) {
+#pragma omp simd reduction(+ : t)
+        for (int64_t i = 0; i < n; i++) {
+            const double e = (double)v[i] - ((double)noise[i] - (double)x0[i]), part = (double)mask[i] * e;
+            t += part * e;
+            dv[i] = (float)(weight * part);
+        }
+    } else {
+#pragma omp simd reduction(+ : t)
+        for (int64_t i = 0; i < n; i++) {
+            const double e = (double)v[i] - ((double)noise[i] - (double)x0[i]);
+            t += (double)mask[i] * e * e;
+        }
+    }
+    return t;
+}
+
+/* ---- AdamW ----------------------------------------------------------------------------------------------- */
+static void adamw(float *p, float *m, float *v, const float *g, int64_t n, const tr_adamw_factors *f)
+{
+    const tr_adamw_factors k = *f;
+    const bool low = k.rate1 < 0.5f;             /* torch.lerp starts from the nearer end */
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        const float gi = k.grad * g[i], away = gi - m[i];
+        const float mi = low ? m[i] + k.rate1 * away : gi - k.beta1 * away;
+        const float vi = k.beta2 * v[i] + k.rate2 * gi * gi;
+        m[i] = mi;
+        v[i] = vi;
+        p[i] = k.keep * p[i] - k.step * mi / (sqrtf(vi) / k.root2 + k.eps);
+    }
+}
+
+static void decode8(float *x, const uint8_t *code, float scale, int64_t n, const tr_table8 *t)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) x[i] = t->value[code[i]] * scale;
+}
+
+static float encode8(uint8_t *code, const float *x, int64_t n, const tr_table8 *t)
+{
+    int32_t place[TR_ADAMW8_BLOCK];
+    float most = 0;
+#pragma omp simd reduction(max : most)
+    for (int64_t i = 0; i < n; i++) most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
+    const float whole = most > 0 ? most : 1;
+    const int32_t zero = t->zero, least = t->least;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        const float share = fabsf(x[i]) / whole, a = share <= 1 ? share : 1;            /* a NaN: p has it too and tells */
+        float first = 0, per = 0;
+        int32_t rank = 0, last = 0;
+#pragma GCC unroll 8
+        for (int l = 0; l < TR_RUNS8; l++) {
+            const float first_l = t->first[l], per_l = t->per[l];      /* loaded in any case: else it is no vector */
+            const int32_t rank_l = t->rank[l], last_l = t->last[l];
+            const bool in = a > t->over[l];
+            first = in ? first_l : first;
+            per = in ? per_l : per;
+            rank = in ? rank_l : rank;
+            last = in ? last_l : last;
+        }
+        const int32_t near = rank + (int32_t)((a - first) * per + 0.5f), r = near < last ? near : last;
+        place[i] = x[i] < 0 ? zero - (r < least ? r : least) : zero + r;
+    }
+    for (int64_t i = 0; i < n; i++) code[i] = (uint8_t)place[i];
+    return most;
+}
+
 /* ---- number types ---------------------------------------------------------------------------------------- */
 /* Eight at a time through memory, so that any address will do. */
 #define AT_ONCE 64
@@ -295,8 +533,20 @@ static void from_f32(void *y, const float *x, tr_dtype t, int64_t n)
     }
 }
 
+static void round_to(float *x, tr_dtype t, int64_t n)
+{
+    uint16_t h[512];
+    for (int64_t i = 0; i < n; i += 512) {
+        const int64_t m = n - i < 512 ? n - i : 512;
+        from_f32(h, x + i, t, m);
+        to_f32(x + i, h, t, m);
+    }
+}
+
 const tr_rows ROWS = {
     .axpby = axpby, .blend = blend, .activate = activate, .clamp = clamp, .sum = sum, .squares = squares, .norm_ada = norm_ada,
     .norm_affine = norm_affine, .channel_sum = channel_sum, .channel_squares = channel_squares, .channel_affine = channel_affine,
-    .to_f32 = to_f32, .from_f32 = from_f32, .nonfinite = nonfinite,
+    .to_f32 = to_f32, .from_f32 = from_f32, .nonfinite = nonfinite, .norm_ada_sums = norm_ada_sums, .norm_ada_back = norm_ada_back,
+    .norm_rms_sums = norm_rms_sums, .norm_rms_back = norm_rms_back, .activate_back = activate_back, .product = product,
+    .dropout = dropout, .velocity = velocity, .adamw = adamw, .decode8 = decode8, .encode8 = encode8, .round = round_to,
 };
