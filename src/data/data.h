@@ -4,6 +4,9 @@
 #define TRESS_DATA_DATA_H
 #include "data/check.h"
 #include "data/dataset.h"
+#include "data/latents.h"
 #include "data/load.h"
+#include "data/order.h"
 #include "data/prepare.h"
+#include "data/split.h"
 #endif

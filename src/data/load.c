@@ -22,7 +22,7 @@ done:
     return st;
 }
 
-tress_status tr_data_load_item(tr_image *out[TR_DATA_KINDS], const tr_data_item *item, const char (*hash)[65])
+tress_status tr_data_load_item(tr_image *out[TR_DATA_KINDS], const tr_data_item *item, const char *const hash[TR_DATA_KINDS])
 {
     tress_status st = TRESS_OK;
     tr_image *img[TR_DATA_KINDS] = { NULL };

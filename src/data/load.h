@@ -20,7 +20,7 @@ typedef struct tr_data_hooks {
 /* *out is new (tr_image_free). hash, 64 digits and a NUL, is valid whenever the file could be read. Fails: IO, FORMAT, OOM. */
 TR_CHECKED tress_status tr_data_load(tr_image **out, char hash[65], const char *path);
 /* All three of an item, by kind; each must still have the bytes that hash tells. Fails also: FORMAT (a file has changed). */
-TR_CHECKED tress_status tr_data_load_item(tr_image *out[TR_DATA_KINDS], const tr_data_item *item, const char (*hash)[65]);
+TR_CHECKED tress_status tr_data_load_item(tr_image *out[TR_DATA_KINDS], const tr_data_item *item, const char *const hash[TR_DATA_KINDS]);
 
 #ifdef __cplusplus
 }
