@@ -261,7 +261,6 @@ typedef struct tress_train_args {
     int         keep_checkpoints;              /* 3 */
     int         sample_count, sample_steps;    /* 4 pictures to a sheet, 20 steps each */
     const char *sample_embeds;                 /* safetensors with encoded words for the sheets; NULL: zero text, as in training */
-    bool        dry_run;                       /* check data and options, tell the plan, train nothing */
 } tress_train_args;
 
 TRESS_API void tress_train_defaults(tress_train_args *args);

@@ -1,4 +1,6 @@
-#include "api/api_int.h"
+#include "api/train_int.h"
+
+#include <stdio.h>
 
 struct tress_plan {
     tr_ledger ledger;
@@ -22,6 +24,60 @@ tress_status tress_plan_generate(tress *t, const tress_model_args *model, const 
     p = NULL;
 done:
     tr_result_free(r);
+    tress_plan_free(p);
+    return st;
+}
+
+static tress_status book(tress_plan *p, const char *name, int64_t weights, int64_t work, double flops)
+{
+    TR_ASSERT(p->ledger.n < TR_PART_MAX);
+    tr_part *q = &p->ledger.part[p->ledger.n++];
+    *q = (tr_part){ .weight_bytes = weights, .work_bytes = work, .flops = flops };
+    snprintf(q->name, sizeof q->name, "%s", name);
+    return TRESS_OK;
+}
+
+tress_status tress_plan_train(tress *t, const tress_model_args *model, const tress_train_args *args, tress_plan **out)
+{
+    static const char *const name[] = { "step, all kept", "step, attention kept", "step, inputs kept" };
+    tress_status st = TRESS_OK;
+    tress_model_args wanted = { 0 };
+    tr_host dry = { 0 };
+    tr_bundle *m = NULL;
+    tress_plan *p = NULL;
+    tr_run_specs specs;
+    void *v = NULL;
+    if (!t || !args || !out) return tr_fail(TRESS_E_ARG, "tress_plan_train: handle, args and out must be given");
+    if (model) wanted = *model;
+    wanted.n_lora = 0;
+    TR_TRY(tr_alloc(&v, sizeof *p));
+    p = v;
+    TR_TRY(tr_host_init(&dry, &(tress_options){ .backend = TRESS_BACKEND_CPU, .n_thread = tr_device_threads(t->host.device) }, true));
+    TR_TRY(tr_bundle_open(&m, &dry, &wanted, TR_WANT_ALL));
+    TR_TRY(tr_run_specs_make(&specs, args, m->transformer, m->controlnet, m->vae));
+    const int64_t weights = tr_weights_bytes(m->weights[TR_MODULE_TRANSFORMER]) + tr_weights_bytes(m->weights[TR_MODULE_CONTROLNET]);
+    const int cell = specs.latents.prepare.cell;
+    tr_prepare_size(&p->width, &p->height, &specs.latents.prepare, specs.latents.prepare.resolution, specs.latents.prepare.resolution);
+    const tress_checkpointing asked = args->gradient_checkpointing;
+    const int first = asked == TRESS_CHECKPOINTING_ON ? TR_KEEP_INPUT : asked == TRESS_CHECKPOINTING_ATTENTION ? TR_KEEP_ATTENTION : TR_KEEP_ALL;
+    for (int level = first; level <= TR_KEEP_INPUT; level++) {
+        tr_trainer_spec spec = specs.trainer;
+        int64_t bytes = 0;
+        double flops = 0;
+        spec.keep = (tr_keep)level;
+        TR_TRY(tr_train_measure(&bytes, &flops, &t->host, &wanted, &spec, args->batch, p->height / cell, p->width / cell));
+        p->ledger.n = 0;                        /* the level that is chosen is the last that was looked at */
+        TR_TRY(book(p, name[level], weights, bytes, flops));
+        if (asked != TRESS_CHECKPOINTING_AUTO || args->max_vram == 0 || weights + bytes <= args->max_vram) break;
+    }
+    if (args->max_vram > 0 && tr_ledger_peak(&p->ledger, NULL) > args->max_vram)
+        TR_TRY(tr_fail(TRESS_E_OOM, "%s takes %.2f GiB of weights and %.2f beside them, --max-vram leaves %.2f", p->ledger.part[0].name,
+                       (double)p->ledger.part[0].weight_bytes / 0x1p30, (double)p->ledger.part[0].work_bytes / 0x1p30, (double)args->max_vram / 0x1p30));
+    *out = p;
+    p = NULL;
+done:
+    tr_bundle_close(m);
+    if (dry.device) tr_host_fini(&dry);
     tress_plan_free(p);
     return st;
 }

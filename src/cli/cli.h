@@ -61,6 +61,7 @@ typedef struct cli_command {
     const char       *text;             /* more for --help and docs; NULL: nothing */
     const char       *examples;         /* lines; NULL: none */
     bool              no_handle;        /* run gets t == NULL */
+    const char     *(*config_of)(const void *args);     /* a file that stands in for --config where none is named, if it is there; may be NULL */
 } cli_command;
 
 extern const cli_command *const cli_commands[];         /* ends in NULL, in the order of help */

@@ -1,5 +1,6 @@
 /* tress plan: what a drawing will cost in memory and work, before anything is loaded. */
 #include "drawing.h"
+#include "training.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +15,7 @@ typedef struct plan_args {
 } plan_args;
 
 static const cli_option options[] = {
-    { OPT_WORD, "WORK", offsetof(plan_args, work), 0, 0, "generate", "what to plan", .choices = "generate" },
+    { OPT_WORD, "WORK", offsetof(plan_args, work), 0, 0, "generate", "what to plan; tress plan train has options of its own", .choices = "generate" },
     { .kind = OPT_GROUP, .help = "Results" },
     { OPT_FLAG, "json", offsetof(plan_args, json), 0, 0, NULL, "one JSON object rather than a table" },
     DRAWING_OPTIONS(plan_args, drawing),
@@ -48,6 +49,12 @@ static void print_json(const tress_plan *p)
                (long long)q.work_bytes, q.flops);
     }
     printf("]}\n");
+}
+
+static void print_plan(const tress_plan *p, bool json)
+{
+    if (json) print_json(p);
+    else print_table(p);
 }
 
 /* Without a sketch: one stroke on a page of the size that would be drawn, so that the ControlNet counts. */
@@ -86,10 +93,7 @@ static tress_status run(tress *t, const void *args)
         m.no_control = !g.sketch;
         st = tress_plan_generate(t, &m, &g, &p);
     }
-    if (st == TRESS_OK) {
-        if (a->json) print_json(p);
-        else print_table(p);
-    }
+    if (st == TRESS_OK) print_plan(p, a->json);
     tress_plan_free(p);
     drawing_close(&pictures);
     return st;
@@ -98,4 +102,43 @@ static tress_status run(tress *t, const void *args)
 const cli_command cli_plan = {
     "plan", "tell the memory and work a drawing needs, before anything is loaded", sizeof(plan_args), options, run,
     .examples = "  tress plan -m sd3.5-large --size 1024x1024\n  tress plan generate -m sd3.5-large --sketch s.png -b 4 --json\n",
+};
+
+/* ---- plan train --------------------------------------------------------------------------------------------- */
+typedef struct plan_train_args {
+    cli_common    common;
+    model_args    model;
+    training_args training;
+    bool          json;
+} plan_train_args;
+
+static const cli_option train_options[] = {
+    { .kind = OPT_GROUP, .help = "Results" },
+    { OPT_FLAG, "json", offsetof(plan_train_args, json), 0, 0, NULL, "one JSON object rather than a table" },
+    TRAINING_OPTIONS(plan_train_args, training),
+    TRAINING_DATA_OPTIONS(plan_train_args, training),
+    NETWORK_OPTIONS(plan_train_args, model),
+    CLI_MACHINE(plan_train_args),
+    { .kind = OPT_END },
+};
+
+static tress_status run_train(tress *t, const void *args)
+{
+    const plan_train_args *a = args;
+    tress_train_args g;
+    tress_plan *p = NULL;
+    const tress_model_args m = model_args_of(&a->model);
+    tress_train_defaults(&g);
+    training_into(&g, &a->training);
+    const tress_status st = tress_plan_train(t, &m, &g, &p);
+    if (st == TRESS_OK) print_plan(p, a->json);
+    tress_plan_free(p);
+    return st;
+}
+
+const cli_command cli_plan_train = {
+    "plan train", "tell the memory and work of a training, before anything is loaded", sizeof(plan_train_args), train_options, run_train,
+    .text = "A step at the resolution asked for, a square frame, with each level of gradient checkpointing from the one that is asked for on; --max-vram\n"
+            "says what must fit.\n",
+    .examples = "  tress plan train -m sd3.5-large --resolution 1024 --max-vram 24\n",
 };

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Edit distance with swapped neighbours (Damerau), both words short. */
 static int distance(const char *a, const char *b)
@@ -116,6 +117,16 @@ static bool next_option(const cli_command *c, given *g, int argc, char **argv, i
     return true;
 }
 
+static bool set_all(void *args, const given *list, int n)
+{
+    for (int i = 0; i < n; i++) {
+        bool again = false;                         /* a list of the command line replaces that of --config */
+        for (int k = 0; k < i; k++) again = again || list[k].o == list[i].o;
+        if (!cli_set(list[i].o, args, list[i].text, list[i].name, again && cli_is_list(list[i].o))) return false;
+    }
+    return true;
+}
+
 bool cli_parse(const cli_command *c, void *args, int argc, char **argv, bool *help)
 {
     given *list = cli_alloc((size_t)(argc + 1) * sizeof *list);
@@ -145,12 +156,13 @@ bool cli_parse(const cli_command *c, void *args, int argc, char **argv, bool *he
             list[n++] = (given){ o, word, o->name };
         }
     }
-    if (config && !cli_config(c, args, config)) return false;
-    for (int i = 0; i < n; i++) {
-        bool again = false;                         /* a list of the command line replaces that of --config */
-        for (int k = 0; k < i; k++) again = again || list[k].o == list[i].o;
-        if (!cli_set(list[i].o, args, list[i].text, list[i].name, again && cli_is_list(list[i].o))) return false;
+    if (!config && c->config_of) {
+        if (!set_all(args, list, n)) return false;
+        config = c->config_of(args);
+        if (config && access(config, F_OK) != 0) config = NULL;
     }
+    if (config && !cli_config(c, args, config)) return false;
+    if (!set_all(args, list, n)) return false;
     for (const cli_option *o = c->options; o->kind != OPT_END; o++) {
         if (!o->required || *(const char **)((char *)args + o->offset)) continue;
         if (cli_is_place(o)) cli_fail(TRESS_E_ARG, "%s is missing (%s): see tress %s --help", o->name, o->help, c->name);

@@ -69,7 +69,8 @@ static void bar(const tress_progress *p)
     struct winsize w = { 0 };
     char done[80], left[32], line[512] = "";
     int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : 80;
-    int n_bar = columns - 52 < 10 ? 10 : columns - 52 > 40 ? 40 : columns - 52;
+    const int words = 52 + (p->text ? (int)strnlen(p->text, 120) : 0);
+    int n_bar = columns - words < 10 ? 10 : columns - words > 40 ? 40 : columns - words;
     amount(done, sizeof done, p);
     int n = snprintf(line, sizeof line, "%-9.9s ", p->stage);
     if (p->n > 0) {
@@ -78,6 +79,7 @@ static void bar(const tress_progress *p)
         n += snprintf(line + n, sizeof line - (size_t)n, "] ");
     }
     n += snprintf(line + n, sizeof line - (size_t)n, "%s", done);
+    if (p->text) n += snprintf(line + n, sizeof line - (size_t)n, ", %.120s", p->text);
     if (has_left(p)) n += snprintf(line + n, sizeof line - (size_t)n, ", %s left", duration(left, p->left));
     if (n >= columns) line[columns - 1] = 0;
     fprintf(stderr, "\r%s\033[K", line);
@@ -88,10 +90,12 @@ static void bar(const tress_progress *p)
 static void plain(const tress_progress *p)
 {
     char done[80], left[32];
+    const char *text = p->text ? p->text : "";
     amount(done, sizeof done, p);
-    if (has_left(p)) fprintf(stderr, "%s %s, %s left\n", p->stage, done, duration(left, p->left));
-    else if (p->n > 0 && p->i >= p->n) fprintf(stderr, "%s %s, %s\n", p->stage, done, duration(left, p->seconds));
-    else fprintf(stderr, "%s %s\n", p->stage, done);
+    fprintf(stderr, "%s %s%s%.120s", p->stage, done, *text ? ", " : "", text);
+    if (has_left(p)) fprintf(stderr, ", %s left\n", duration(left, p->left));
+    else if (p->n > 0 && p->i >= p->n) fprintf(stderr, ", %s\n", duration(left, p->seconds));
+    else fputc('\n', stderr);
 }
 
 /* A bar is redrawn at most ten times a second, a plain line comes at each tenth of a stage and at most every two seconds;

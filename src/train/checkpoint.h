@@ -13,7 +13,7 @@ extern "C" {
 typedef void (*tr_say)(void *self, const char *text);
 
 #define TR_CHECKPOINT_DIGEST "tress.digest"     /* metadata: SHA-256, 64 lower-case digits */
-#define TR_STEP_MAX INT64_C(999999999)
+#define TR_RUN_STEP_MAX INT64_C(999999999)
 
 /* Write tensors and metadata (pairs ending in NULL, or NULL; not TR_CHECKPOINT_DIGEST): room reserved, flushed, read back and compared
  * with what should be there, renamed, folder flushed.
@@ -35,7 +35,7 @@ TR_CHECKED tress_status tr_checkpoint_read(const tr_checkpoint *c, const char *n
 /* A whole number in the metadata within min .. max. Fails: FORMAT (missing, no number, outside). */
 TR_CHECKED tress_status tr_checkpoint_int(const tr_checkpoint *c, const char *key, int64_t min, int64_t max, int64_t *out);
 
-/* DIR/step-%09d.safetensors, new. 0 <= step <= TR_STEP_MAX. */
+/* DIR/step-%09d.safetensors, new. 0 <= step <= TR_RUN_STEP_MAX. */
 TR_CHECKED tress_status tr_checkpoint_path(char **out, const char *dir, int64_t step);
 /* The step in a file name of exactly that form; -1: another name. */
 int64_t tr_checkpoint_step(const char *path);

@@ -23,7 +23,7 @@ void tr_say_line(tr_say say, void *self, const char *format, ...)
 tress_status tr_checkpoint_path(char **out, const char *dir, int64_t step)
 {
     char name[64];
-    TR_ASSERT(step >= 0 && step <= TR_STEP_MAX);
+    TR_ASSERT(step >= 0 && step <= TR_RUN_STEP_MAX);
     snprintf(name, sizeof name, NAME_BEGIN "%0*" PRId64 NAME_END, NAME_DIGITS, step);
     return tr_path_join(out, dir, name);
 }

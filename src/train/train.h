@@ -7,6 +7,9 @@
 #include "train/lock.h"
 #include "train/lr.h"
 #include "train/metrics.h"
+#include "train/run.h"
 #include "train/scale.h"
 #include "train/sigma.h"
+#include "train/state.h"
+#include "train/trainer.h"
 #endif

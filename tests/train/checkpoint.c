@@ -460,7 +460,7 @@ static void names(void **state)
     assert_string_equal(p, "run/checkpoints/step-000000250.safetensors");
     assert_int_equal(tr_checkpoint_step(p), 250);
     tr_free(p);
-    assert_int_equal(tr_checkpoint_step("step-999999999.safetensors"), TR_STEP_MAX);
+    assert_int_equal(tr_checkpoint_step("step-999999999.safetensors"), TR_RUN_STEP_MAX);
     assert_int_equal(tr_checkpoint_step("step-000000000.safetensors"), 0);
     static const char *const no[] = { "step-00000250.safetensors", "step-0000000250.safetensors", "step-000000250.safetensors.tmp", "step-+00000250.safetensors",
                                       "step-00000025x.safetensors", "Step-000000250.safetensors", "step-000000250.pt", "step-000000250.safetensors/x", "step-", "" };

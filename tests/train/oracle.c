@@ -152,8 +152,11 @@ static void one_variant(small *m, const char *kind, const char *name, const json
     OK(tr_trainer_new(&t, m->stream, m->transformer, m->controlnet, &spec));
     small_begin(m, t, number(m->note, "b_std"));
     for (int i = 1; i <= n_micro; i++) {
-        const tr_train_batch batch = small_batch(m, &x, i);
-        const json_t *empty = json_object_get(o, "empty");
+        tr_train_batch batch = small_batch(m, &x, i);
+        bool no_sketch[SMALL_BATCH] = { false };
+        const json_t *empty = json_object_get(o, "empty"), *bare = json_object_get(o, "no_sketch");
+        for (size_t k = 0; k < json_array_size(bare); k++) no_sketch[json_integer_value(json_array_get(bare, k))] = true;
+        batch.no_sketch = json_array_size(bare) ? no_sketch : NULL;
         for (size_t k = 0; k < json_array_size(empty); k++)
             memset(x.mask + json_integer_value(json_array_get(empty, k)) * m->h * m->w, 0, (size_t)(m->h * m->w) * sizeof(float));
         OK(tr_trainer_accumulate(t, m->stream, &batch, 1.0 / n_micro, &loss, NULL));

@@ -1,0 +1,31 @@
+/* train_int.h - training as tress.h offers it: what its files share. Stays inside api. */
+#ifndef TRESS_API_TRAIN_INT_H
+#define TRESS_API_TRAIN_INT_H
+
+#include "api/api_int.h"
+#include "train/train.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The options as JSON text with the command line's names; *out is new. Fails: ARG (a name that is no UTF-8), OOM. */
+TR_CHECKED tress_status tr_train_config(char **out, const tress_model_args *model, const tress_train_args *a);
+
+/* Sheets drawn by the generation code: a row for each picture, with sketch, matte, photo, what the base draws from the sketch, what it draws with
+ * the adapters, and that in the photo. */
+typedef struct tr_train_sheets tr_train_sheets;
+/* All borrowed. *out is new. */
+TR_CHECKED tress_status tr_train_sheets_new(tr_train_sheets **out, tr_bundle *m, const tress_train_args *a, const tr_prepare_spec *spec);
+void tr_train_sheets_free(tr_train_sheets *k);  /* NULL is welcome */
+/* As tr_run_env's. */
+TR_CHECKED tress_status tr_train_sheets_draw(tr_train_sheets *k, tr_image **out, const tr_data_item *const *item, int n, bool bare);
+
+/* Bytes that a step takes beside the weights, and operations (flops may be NULL), with the networks opened on a device that computes nothing. */
+TR_CHECKED tress_status tr_train_measure(int64_t *bytes, double *flops, const tr_host *like, const tress_model_args *model, const tr_trainer_spec *spec,
+                                         int64_t batch, int64_t h, int64_t w);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

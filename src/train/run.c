@@ -1,0 +1,492 @@
+#include "train/run.h"
+
+#include "train/feed.h"
+#include "train/lock.h"
+#include "train/lr.h"
+#include "train/show.h"
+#include "train/state.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define VALIDATION_MAX 16                       /* pictures: enough for a steady mean, little beside the steps between */
+
+typedef struct run {
+    const tr_run_env       *env;
+    const tress_train_args *a;
+    tr_run_specs            specs;
+    tr_stream  *stream;
+    tr_lock    *lock;
+    bool       *held;                           /* [n_item] */
+    int         n_held;
+    tr_latents *latents;
+    tr_feed    *feed;
+    tr_trainer *trainer;
+    tr_trainer_state room;
+    tr_identity identity;
+    tr_checkpoint *resume;
+    tr_show    *show;
+    char       *checkpoints;                    /* RUN/checkpoints */
+    int64_t     step, saved;                    /* steps done; the step of the newest checkpoint, -1: none */
+    tr_lr       lr;
+    bool        bare;                           /* the base's pictures are drawn */
+} run;
+
+/* ---- words ------------------------------------------------------------------------------------------------- */
+static void say(void *self, const char *text)
+{
+    const run *r = self;
+    if (r->env->hooks.note) r->env->hooks.note(r->env->hooks.self, text);
+}
+
+static void sayf(run *r, const char *format, ...) TR_PRINTF(2, 3);
+static void sayf(run *r, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    say(r, text);
+}
+
+static bool cancelled(void *self)
+{
+    const run *r = self;
+    return r->env->hooks.cancelled && r->env->hooks.cancelled(r->env->hooks.self);
+}
+
+/* How far a stage is, for the data room's hooks. */
+typedef struct stage { run *r; const char *name; double begin; } stage;
+static void on_progress(void *self, int64_t i, int64_t n)
+{
+    const stage *g = self;
+    const tress_hooks *h = &g->r->env->hooks;
+    const double seconds = tr_seconds() - g->begin;
+    if (h->progress)
+        h->progress(h->self, &(tress_progress){ .stage = g->name, .i = i, .n = n, .seconds = seconds, .left = i > 0 ? seconds / (double)i * (double)(n - i) : -1 });
+}
+static void on_note(void *self, const char *text) { say(((stage *)self)->r, text); }
+static bool on_cancelled(void *self) { return cancelled(((stage *)self)->r); }
+
+/* ---- a full disk is waited for ----------------------------------------------------------------------------- */
+/* Again and again while the disk is full, with growing pauses up to half a minute: the run stays in memory, and nothing is lost once
+ * somebody makes room. An interruption meanwhile ends in the failure itself. */
+typedef tress_status (*writer)(void *self);
+static tress_status patiently(run *r, writer write, void *self)
+{
+    for (int seconds = 1;; seconds = seconds < 15 ? 2 * seconds : 30) {
+        const tress_status st = write(self);
+        if (st != TRESS_E_IO || !tr_disk_full()) return st;
+        sayf(r, "%s; the run waits, and tries again in %d s: make room and it goes on", tr_message(), seconds);
+        for (int i = 0; i < 5 * seconds; i++) {
+            if (cancelled(r)) return tr_note(st, "interrupted while the disk is full, after step %" PRId64 ", the newest checkpoint being that of step %" PRId64, r->step, r->saved);
+            nanosleep(&(struct timespec){ .tv_nsec = 200000000 }, NULL);
+        }
+    }
+}
+
+/* ---- opening ----------------------------------------------------------------------------------------------- */
+static tress_status open_folder(run *r)
+{
+    tress_status st = TRESS_OK;
+    char *path = NULL;
+    static const char *const inside[] = { "checkpoints", "samples" };
+    const char *resume = r->a->resume;
+    TR_TRY(tr_dir_make(r->a->run));
+    TR_TRY(tr_lock_open(&r->lock, r->a->run));
+    if (!resume) TR_TRY(tr_lock_check_empty(r->a->run));
+    TR_TRY(tr_path_join(&r->checkpoints, r->a->run, "checkpoints"));
+    for (int i = 0; i < 2; i++) {
+        TR_TRY(tr_path_join(&path, r->a->run, inside[i]));
+        TR_TRY(tr_dir_make(path));
+        tr_free(path);
+        path = NULL;
+    }
+    TR_TRY(tr_checkpoint_clean(r->checkpoints, say, r));
+    TR_TRY(tr_checkpoint_clean(r->a->run, say, r));
+    if (resume && strcmp(resume, "latest") == 0) TR_TRY(tr_checkpoint_latest(&r->resume, r->checkpoints, say, r));
+    else if (resume) TR_TRY(tr_checkpoint_open(&r->resume, resume));
+    if (resume && !r->resume) sayf(r, "%s holds no checkpoint yet: the run begins from its start", r->checkpoints);
+done:
+    tr_free(path);
+    return st;
+}
+
+static tress_status split_data(run *r)
+{
+    tress_status st = TRESS_OK;
+    const tr_dataset *d = r->env->check->data;
+    tr_split_reason reason;
+    void *p = NULL;
+    TR_TRY(tr_alloc_array(&p, d->n_item, sizeof *r->held));
+    r->held = p;
+    TR_TRY(tr_split_make(r->held, &r->n_held, &reason, d, r->a->validation_split));
+    if (reason == TR_SPLIT_FEW)
+        sayf(r, "%d pictures are too few to hold any out: there will be no validation; from %d on, or with a test/ half, there is", d->n_item, TR_SPLIT_LEAST);
+done:
+    return st;
+}
+
+static tress_status open_latents(run *r)
+{
+    tress_status st = TRESS_OK;
+    stage g = { r, "latents", tr_seconds() };
+    const tr_data_hooks hooks = { &g, on_progress, on_note, on_cancelled };
+    char *own = NULL;
+    if (!r->a->latent_cache) TR_TRY(tr_path_join(&own, r->a->run, "latents"));
+    const tr_latents_args args = { .check = r->env->check, .held = r->held, .vae = r->env->vae, .weights = r->env->vae_weights, .stream = r->stream,
+                                   .dir = own ? own : r->a->latent_cache, .memory_max = r->env->memory_max, .n_thread = tr_device_threads(r->env->device),
+                                   .hooks = &hooks };
+    TR_TRY(tr_latents_open(&r->latents, &r->specs.latents, &args));
+done:
+    tr_free(own);
+    return st;
+}
+
+/* ---- what a resumed run must find again ---------------------------------------------------------------------- */
+static tress_status identify(run *r)
+{
+    tress_status st = TRESS_OK;
+    tr_identity *d = &r->identity;
+    const tress_train_args *a = r->a;
+    const tr_trainer_spec *t = &r->specs.trainer;
+    tr_str blocks = { 0 };
+    TR_TRY(tr_str_printf(&blocks, "%s", a->n_block ? "" : "all"));
+    for (int i = 0; i < a->n_block; i++) TR_TRY(tr_str_printf(&blocks, "%s%d", i ? "," : "", a->block[i]));
+    if (blocks.len > 900) TR_TRY(tr_fail(TRESS_E_ARG, "--blocks names %d blocks, which is too long a list", a->n_block));
+    TR_TRY(tr_identity_add(d, "data", "%s", tr_latents_digest(r->latents)));
+    TR_TRY(tr_identity_add(d, "base model", "%s", r->env->contract->base));
+    TR_TRY(tr_identity_add(d, "ControlNet", "%s", r->env->contract->control));
+    TR_TRY(tr_identity_add(d, "seed", "%" PRIu64, a->seed));
+    TR_TRY(tr_identity_add(d, "rank", "%d", a->rank));
+    TR_TRY(tr_identity_add_number(d, "alpha", (double)a->alpha));
+    TR_TRY(tr_identity_add(d, "targets", "%d", t->adapter.targets));
+    TR_TRY(tr_identity_add(d, "blocks", "%s", blocks.s));
+    const struct { const char *name; double value; } numbers[] = {
+        { "lora-dropout", (double)a->lora_dropout }, { "sketch-dropout", (double)a->sketch_dropout }, { "batch", a->batch },
+        { "gradient-accumulation", a->gradient_accumulation }, { "learning-rate", a->learning_rate }, { "warmup-steps", (double)a->warmup_steps },
+        { "beta1", a->beta1 }, { "beta2", a->beta2 }, { "epsilon", a->epsilon }, { "weight-decay", a->weight_decay }, { "max-grad-norm", a->max_grad_norm },
+        { "ema", a->ema }, { "logit-mean", a->logit_mean }, { "logit-std", a->logit_std }, { "mode-scale", a->mode_scale }, { "training-shift", a->training_shift },
+        { "unmasked-weight", (double)a->unmasked_weight }, { "zero-text-rows", a->zero_text_rows },
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) TR_TRY(tr_identity_add_number(d, numbers[i].name, numbers[i].value));
+    const struct { const char *name; const char *value; } words[] = {
+        { "lr-schedule", tr_lr_name((tr_lr_kind)a->lr_schedule) }, { "timestep-sampling", tr_sigma_name((tr_sigma_kind)a->timestep_sampling) },
+        { "optimizer", t->adam8 ? "adamw8bit" : "adamw" }, { "mixed-precision", t->precision == TR_F16 ? "fp16" : t->precision == TR_BF16 ? "bf16" : "no" },
+        { "mask-normalize", t->normalize == TR_MASK_PER_SAMPLE ? "per-sample" : t->normalize == TR_MASK_PER_BATCH ? "per-batch" : "none" },
+        { "control-last-block", t->control_last ? "vendor" : "diffusers" },
+    };
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) TR_TRY(tr_identity_add(d, words[i].name, "%s", words[i].value));
+done:
+    tr_str_fini(&blocks);
+    return st;
+}
+
+/* ---- memory -------------------------------------------------------------------------------------------------- */
+/* The least checkpointing that fits, and words about it. */
+static tress_status choose_keep(run *r)
+{
+    static const char *const name[] = { "off: everything is kept", "attention: attention's results are kept", "on: blocks' inputs alone are kept" };
+    tress_status st = TRESS_OK;
+    int64_t h = 0, w = 0, bytes[3] = { 0 };
+    const int64_t limit = r->a->max_vram > 0 ? r->a->max_vram : r->env->memory_max, weights = r->env->weight_bytes;
+    const tress_checkpointing asked = r->a->gradient_checkpointing;
+    for (int i = 0; i < tr_latents_count(r->latents); i++) {
+        const tr_latents_item x = tr_latents_at(r->latents, i);
+        if ((int64_t)x.h * x.w <= h * w) continue;
+        h = x.h;
+        w = x.w;
+    }
+    int keep = asked == TRESS_CHECKPOINTING_ON ? TR_KEEP_INPUT : asked == TRESS_CHECKPOINTING_ATTENTION ? TR_KEEP_ATTENTION : TR_KEEP_ALL;
+    for (int level = keep; level <= TR_KEEP_INPUT; level++) {
+        tr_trainer_spec spec = r->specs.trainer;
+        spec.keep = (tr_keep)level;
+        TR_TRY(r->env->measure(r->env->self, &bytes[level], &spec, r->a->batch, h, w));
+        keep = level;
+        if (asked != TRESS_CHECKPOINTING_AUTO || limit == 0 || weights + bytes[level] <= limit) break;
+    }
+    if (limit > 0 && weights + bytes[keep] > limit)
+        TR_TRY(tr_fail(TRESS_E_OOM, "training at %" PRId64 " x %" PRId64 " pixels, batch %d, takes %.2f GiB: %.2f of weights and %.2f beside them, with gradient checkpointing %s; "
+                       "--max-vram leaves %.2f: a smaller --resolution or --batch takes less", w * r->specs.latents.prepare.cell, h * r->specs.latents.prepare.cell, r->a->batch,
+                       (double)(weights + bytes[keep]) / 0x1p30, (double)weights / 0x1p30, (double)bytes[keep] / 0x1p30, name[keep], (double)limit / 0x1p30));
+    r->specs.trainer.keep = (tr_keep)keep;
+    sayf(r, "memory: %.2f GiB of weights (mapped), %.2f GiB for a step of %d at %" PRId64 " x %" PRId64 " pixels; gradient checkpointing %s",
+         (double)weights / 0x1p30, (double)bytes[keep] / 0x1p30, r->a->batch, w * r->specs.latents.prepare.cell, h * r->specs.latents.prepare.cell, name[keep]);
+done:
+    return st;
+}
+
+/* ---- the trainer ------------------------------------------------------------------------------------------------ */
+static tress_status open_trainer(run *r)
+{
+    tress_status st = TRESS_OK;
+    const tress_train_args *a = r->a;
+    const tr_feed_spec feed = { .batch = a->batch, .accumulation = a->gradient_accumulation, .sketch_dropout = a->sketch_dropout, .seed = a->seed,
+                                .sigma = { (tr_sigma_kind)a->timestep_sampling, a->logit_mean, a->logit_std, a->mode_scale, a->training_shift } };
+    char *path = NULL;
+    r->saved = -1;
+    TR_TRY(tr_feed_new(&r->feed, r->latents, &feed));
+    TR_TRY(tr_trainer_new(&r->trainer, r->stream, r->env->transformer, r->env->controlnet, &r->specs.trainer));
+    if (r->resume) {
+        TR_TRY(tr_state_load(r->resume, r->trainer, r->stream, &r->room, &r->identity, &r->step));
+        r->saved = r->step;
+        sayf(r, "going on after step %" PRId64 " of %s", r->step, tr_checkpoint_file(r->resume));
+        tr_checkpoint_close(r->resume);
+        r->resume = NULL;
+    }
+    TR_TRY(tr_path_join(&path, a->run, "config.json"));
+    TR_TRY(tr_file_write(path, r->env->config, strlen(r->env->config)));
+    TR_TRY(tr_show_open(&r->show, a->run, r->step, a->steps, &r->env->hooks));
+done:
+    tr_free(path);
+    return st;
+}
+
+/* ---- keeping ---------------------------------------------------------------------------------------------------- */
+static tress_status write_checkpoint(void *self)
+{
+    run *r = self;
+    return tr_state_save(r->checkpoints, r->step, r->trainer, r->stream, &r->room, &r->identity, r->env->config);
+}
+
+static tress_status write_lora(void *self)
+{
+    tress_status st = TRESS_OK;
+    run *r = self;
+    tr_lora *l = NULL;
+    char *path = NULL, text[48];
+    TR_TRY(tr_trainer_lora(&l, r->trainer, r->stream));
+    TR_TRY(tr_contract_write(l, r->env->contract));
+    snprintf(text, sizeof text, "%" PRId64, r->step);
+    TR_TRY(tr_lora_set_meta(l, "tress.steps", text));
+    TR_TRY(tr_lora_set_meta(l, "tress.version", tress_version()));
+    TR_TRY(tr_path_join(&path, r->a->run, "lora.safetensors"));
+    TR_TRY(tr_lora_save(l, path, TR_LORA_DIFFUSERS));
+done:
+    tr_free(path);
+    tr_lora_close(l);
+    return st;
+}
+
+static tress_status draw_curve(void *self) { return tr_show_curve(((run *)self)->show); }
+static tress_status sync_logs(void *self) { return tr_show_sync(((run *)self)->show); }
+
+static tress_status save(run *r)
+{
+    tress_status st = TRESS_OK;
+    if (r->saved != r->step) TR_TRY(patiently(r, write_checkpoint, r));
+    r->saved = r->step;
+    TR_TRY(tr_checkpoint_prune(r->checkpoints, r->a->keep_checkpoints, say, r));
+    TR_TRY(patiently(r, write_lora, r));
+    TR_TRY(patiently(r, sync_logs, r));
+    TR_TRY(patiently(r, draw_curve, r));
+done:
+    return st;
+}
+
+/* ---- seeing ----------------------------------------------------------------------------------------------------- */
+typedef struct step_report { run *r; const tr_show_step *s; } step_report;
+static tress_status step_metrics(void *self) { const step_report *x = self; return tr_show_step_metrics(x->r->show, x->s); }
+static tress_status step_events(void *self) { const step_report *x = self; return tr_show_step_events(x->r->show, x->s); }
+
+typedef struct validation { run *r; double loss[TR_VALIDATION_N], mean; } validation;
+static tress_status validation_metrics(void *self) { const validation *v = self; return tr_show_validation_metrics(v->r->show, v->r->step, v->loss, v->mean); }
+static tress_status validation_events(void *self) { const validation *v = self; return tr_show_validation_events(v->r->show, v->r->step, v->loss, v->mean); }
+
+static tress_status validate(run *r)
+{
+    tress_status st = TRESS_OK;
+    validation v = { .r = r };
+    tr_train_batch batch;
+    tr_train_loss loss;
+    int n = 0;
+    if (r->n_held == 0) return TRESS_OK;
+    TR_TRY(tr_trainer_use_average(r->trainer, r->stream, true));
+    for (int i = 0; st == TRESS_OK && i < tr_latents_count(r->latents) && n < VALIDATION_MAX; i++) {
+        if (!tr_latents_at(r->latents, i).held) continue;
+        n++;
+        for (int k = 0; st == TRESS_OK && k < TR_VALIDATION_N; k++) {
+            st = tr_feed_fixed(r->feed, i, tr_validation_sigma[k], &batch);
+            if (st == TRESS_OK) st = tr_trainer_loss(r->trainer, r->stream, &batch, &loss);
+            if (st == TRESS_OK) v.loss[k] += loss.loss;
+        }
+    }
+    const tress_status back = tr_trainer_use_average(r->trainer, r->stream, false);
+    if (st == TRESS_OK) st = back;
+    if (st != TRESS_OK) goto done;
+    for (int k = 0; k < TR_VALIDATION_N; k++) {
+        v.loss[k] /= n;
+        v.mean += v.loss[k] / TR_VALIDATION_N;
+    }
+    TR_TRY(patiently(r, validation_metrics, &v));
+    TR_TRY(patiently(r, validation_events, &v));
+done:
+    return st;
+}
+
+typedef struct sheet_report { run *r; const tr_image *sheet; } sheet_report;
+static tress_status sheet_file(void *self) { const sheet_report *x = self; return tr_show_sheet_file(x->r->show, x->r->step, x->sheet); }
+static tress_status sheet_events(void *self) { const sheet_report *x = self; return tr_show_sheet_events(x->r->show, x->r->step, x->sheet); }
+
+/* Held-out pictures first, then the others. */
+static int choose_items(const run *r, const tr_data_item *item[64])
+{
+    int n = 0;
+    const int want = r->a->sample_count < 64 ? r->a->sample_count : 64;
+    for (int held = 1; held >= 0; held--)
+        for (int i = 0; i < r->env->check->data->n_item && n < want; i++)
+            if (r->held[i] == (held == 1)) item[n++] = &r->env->check->data->item[i];
+    return n;
+}
+
+static tress_status draw_sheet(run *r)
+{
+    tress_status st = TRESS_OK;
+    const tr_data_item *item[64];
+    tr_image *sheet = NULL;
+    const int n = choose_items(r, item);
+    if (!r->env->sheet || n == 0) return TRESS_OK;
+    if (!r->bare) {
+        tr_adapters_attach(tr_trainer_adapters(r->trainer), false);
+        st = r->env->sheet(r->env->self, &sheet, item, n, true);
+        tr_adapters_attach(tr_trainer_adapters(r->trainer), true);
+        if (st != TRESS_OK) goto done;
+        r->bare = true;
+    }
+    TR_TRY(tr_trainer_use_average(r->trainer, r->stream, true));
+    st = r->env->sheet(r->env->self, &sheet, item, n, false);
+    const tress_status back = tr_trainer_use_average(r->trainer, r->stream, false);
+    if (st == TRESS_OK) st = back;
+    if (st != TRESS_OK) goto done;
+    const sheet_report x = { r, sheet };
+    TR_TRY(patiently(r, sheet_file, (void *)&x));
+    TR_TRY(patiently(r, sheet_events, (void *)&x));
+done:
+    tr_image_free(sheet);
+    return st;
+}
+
+/* ---- a step ------------------------------------------------------------------------------------------------------ */
+/* Who was in the step that failed, and where. */
+static void tell_bad_step(run *r, const char *names, const tr_train_update *u)
+{
+    if (u->bad_block >= 0) sayf(r, "step %" PRId64 " is skipped: the gradient of block %d is not finite; pictures: %s", r->step + 1, u->bad_block, names);
+    else sayf(r, "step %" PRId64 " is skipped: the loss of %s is not finite", r->step + 1, names);
+}
+
+static tress_status one_step(run *r)
+{
+    tress_status st = TRESS_OK;
+    const tress_train_args *a = r->a;
+    tr_train_batch batch;
+    tr_train_loss loss;
+    tr_train_update u;
+    char names[256] = "", bad[256] = "";
+    double total = 0;
+    bool good = true;
+    for (int micro = 0; micro < a->gradient_accumulation && good; micro++) {
+        TR_TRY(tr_feed_next(r->feed, r->step, micro, &batch));
+        TR_TRY(tr_trainer_accumulate(r->trainer, r->stream, &batch, 1.0 / a->gradient_accumulation, &loss, NULL));
+        total += loss.loss / a->gradient_accumulation;
+        for (int i = 0; i < a->batch; i++) {
+            const size_t at = strlen(names);
+            if (at + 1 < sizeof names) snprintf(names + at, sizeof names - at, "%s%s", at ? ", " : "", tr_feed_name(r->feed, i));
+        }
+        good = loss.i_bad < 0;
+        if (!good) snprintf(bad, sizeof bad, "%s", tr_feed_name(r->feed, loss.i_bad));
+    }
+    const double rate = tr_lr_at(&r->lr, r->step);
+    st = tr_trainer_update(r->trainer, r->stream, rate, good, &u);
+    if (!u.finite) tell_bad_step(r, good ? names : bad, &u);
+    if (st != TRESS_OK) {
+        st = u.bad_block >= 0 ? tr_note(st, "step %" PRId64 ", block %d, pictures %s", r->step + 1, u.bad_block, names)
+                              : tr_note(st, "step %" PRId64 ", picture %s", r->step + 1, good ? names : bad);
+        goto done;
+    }
+    r->step++;
+    const tr_show_step s = { .step = r->step, .loss = total, .learning_rate = rate, .grad_norm = u.grad_norm, .scale = tr_trainer_scale(r->trainer)->scale,
+                             .epoch = (double)r->step / (double)tr_feed_epoch_steps(r->feed), .n_image = (int64_t)a->batch * a->gradient_accumulation,
+                             .n_skipped = tr_trainer_scale(r->trainer)->n_skipped, .finite = u.finite };
+    const step_report x = { r, &s };
+    TR_TRY(tr_show_step_done(r->show, &s));
+    TR_TRY(patiently(r, step_metrics, (void *)&x));
+    TR_TRY(patiently(r, step_events, (void *)&x));
+done:
+    return st;
+}
+
+static bool due(int64_t every, int64_t step) { return every > 0 && step % every == 0; }
+
+static tress_status go(run *r)
+{
+    tress_status st = TRESS_OK;
+    const tress_train_args *a = r->a;
+    if (r->step >= a->steps) sayf(r, "all %" PRId64 " steps are done already", a->steps);
+    if (r->step == 0 && a->validate_every > 0) TR_TRY(validate(r));
+    while (r->step < a->steps) {
+        TR_TRY(tr_stream_poll(r->stream));
+        TR_TRY(one_step(r));
+        const bool last = r->step == a->steps;
+        if (a->validate_every > 0 && (last || due(a->validate_every, r->step))) TR_TRY(validate(r));
+        if (due(a->save_every, r->step) && !last) TR_TRY(save(r));          /* before the pictures, which take long */
+        if (a->sample_every > 0 && (last || due(a->sample_every, r->step))) TR_TRY(draw_sheet(r));
+        if (tr_show_curve_is_old(r->show)) TR_TRY(patiently(r, draw_curve, r));
+    }
+    TR_TRY(save(r));
+done:
+    return st;
+}
+
+/* An end before the end: what was done is kept. */
+static tress_status end_early(run *r, tress_status why)
+{
+    char text[1024];
+    snprintf(text, sizeof text, "%s", tr_message());
+    if (why != TRESS_E_CANCELLED && why != TRESS_E_NONFINITE) return why;
+    if (why == TRESS_E_CANCELLED && r->step == 0) return why;
+    const tress_status st = save(r);
+    if (st != TRESS_OK) return st;
+    if (why == TRESS_E_NONFINITE) return tr_fail(why, "%s; the run is saved as it was after step %" PRId64, text, r->step);
+    return tr_fail(TRESS_E_SAVED, "interrupted after step %" PRId64 " of %" PRId64 "; saved, go on with --resume latest", r->step, r->a->steps);
+}
+
+tress_status tr_run(const tr_run_env *env, const tress_train_args *args, const tr_run_specs *specs)
+{
+    tress_status st = TRESS_OK;
+    run *r = NULL;
+    void *p = NULL;
+    TR_TRY(tr_alloc(&p, sizeof *r));
+    r = p;
+    *r = (run){ .env = env, .a = args, .specs = *specs, .saved = -1,
+                .lr = { (tr_lr_kind)args->lr_schedule, args->learning_rate, args->warmup_steps, args->steps } };
+    TR_TRY(tr_lr_check(&r->lr));
+    TR_TRY(tr_stream_new(&r->stream, env->device));
+    tr_stream_set_cancel(r->stream, cancelled, r);
+    TR_TRY(split_data(r));
+    TR_TRY(open_folder(r));
+    TR_TRY(open_latents(r));
+    TR_TRY(identify(r));
+    TR_TRY(choose_keep(r));
+    TR_TRY(open_trainer(r));
+    st = go(r);
+    if (st != TRESS_OK) st = end_early(r, st);
+done:
+    if (r) {
+        tr_show_close(r->show);
+        tr_checkpoint_close(r->resume);
+        tr_trainer_state_fini(&r->room);
+        tr_trainer_free(r->trainer);
+        tr_feed_free(r->feed);
+        tr_latents_close(r->latents);
+        tr_identity_fini(&r->identity);
+        tr_stream_free(r->stream);
+        tr_lock_close(r->lock);
+        tr_free(r->held);
+        tr_free(r->checkpoints);
+        tr_free(r);
+    }
+    return st;
+}
