@@ -254,6 +254,23 @@ static void half_a_record_is_cut_off(void **state)
     }
 }
 
+/* Whether the disk is full belongs to the last failure alone. */
+static void full_is_said_of_the_last_failure(void **state)
+{
+    (void)state;
+    assert_int_equal(tr_fail_io(ENOSPC, "%s: no room", "a"), TRESS_E_IO);
+    assert_true(tr_disk_full());
+    assert_non_null(strstr(tr_message(), "a: no room: "));
+    assert_int_equal(tr_note(TRESS_E_IO, "saving"), TRESS_E_IO);
+    assert_true(tr_disk_full());                                 /* a clause more is the same failure */
+    assert_int_equal(tr_fail(TRESS_E_ARG, "another"), TRESS_E_ARG);
+    assert_false(tr_disk_full());
+    (void)tr_fail_io(EDQUOT, "b");
+    assert_true(tr_disk_full());
+    (void)tr_fail_io(EIO, "c");
+    assert_false(tr_disk_full());
+}
+
 static void sweeps_only_its_own(void **state)
 {
     (void)state;
@@ -293,7 +310,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_call_of_a_write_fails), cmocka_unit_test(interrupted_or_short_is_no_failure),
         cmocka_unit_test(killed_at_every_call), cmocka_unit_test(what_is_refused_gets_no_name), cmocka_unit_test(appends),
-        cmocka_unit_test(half_a_record_is_cut_off), cmocka_unit_test(sweeps_only_its_own),
+        cmocka_unit_test(half_a_record_is_cut_off), cmocka_unit_test(sweeps_only_its_own), cmocka_unit_test(full_is_said_of_the_last_failure),
     };
     return cmocka_run_group_tests(tests, enter, leave);
 }
