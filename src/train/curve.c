@@ -380,7 +380,7 @@ static void set_axes(chart *k)
     if (k->empty) least = 0, most = 1;
     k->x = (tr_axis){ 0, k->last_step > 1 ? k->last_step : 1, LEFT, RIGHT, false };
     if (least > 0 && high / low > LOG_FROM) {
-        k->y = (tr_axis){ least / 1.15, most * 1.15, BOTTOM, TOP, true };
+        k->y = (tr_axis){ fmax(least / 1.15, most * 1e-30), most * 1.15, BOTTOM, TOP, true };
         return;
     }
     double room = 0.05 * (most - least);

@@ -193,7 +193,7 @@ int tr_axis_ticks(const tr_axis *a, int n, bool whole, double tick[TR_TICKS], in
     int count = 0;
     TR_ASSERT(n >= 2 && n < TR_TICKS && a->v1 > a->v0);
     if (a->log) {                               /* 1, 2, 5 in each decade, or only 1, or only some, where decades are many */
-        const double decades = log10(a->v1 / a->v0);
+        const double decades = log10(a->v1) - log10(a->v0);       /* the quotient may overflow */
         const int from = (int)floor(log10(a->v0)), to = (int)ceil(log10(a->v1)), per = 3 * decades <= n ? 3 : 1;
         const int every = (int)(decades / n) + 1;
         for (int e = from; e <= to; e += every)
