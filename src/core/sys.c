@@ -11,8 +11,9 @@
 static _Atomic int64_t n_call;
 static _Atomic int64_t fail_at = INT64_MAX;
 static _Atomic int fail_error, fail_fault;
+static void (*_Atomic fail_die)(void);
 
-#define KILLED 137                              /* what a shell calls a process that was killed */
+#define DYING (TR_IO_WRONG + 1)                 /* a fault beside those of tr_io_fault */
 
 typedef enum need { NO_ROOM, ROOM } need;       /* can the call need room on the disk? */
 typedef enum trip { GO, FAIL, HALF, SPOIL, DIE } trip;
@@ -23,11 +24,11 @@ static trip step(need room)
     const int64_t i = atomic_fetch_add_explicit(&n_call, 1, memory_order_relaxed) + 1;
     const int64_t at = atomic_load_explicit(&fail_at, memory_order_relaxed);
     if (i < at) return GO;
-    const tr_io_fault fault = (tr_io_fault)atomic_load_explicit(&fail_fault, memory_order_relaxed);
+    const int fault = atomic_load_explicit(&fail_fault, memory_order_relaxed);
     if (i > at && !(fault == TR_IO_ERROR_ON && room == ROOM)) return GO;
     if (fault == TR_IO_SHORT) return HALF;
     if (fault == TR_IO_WRONG) return SPOIL;
-    if (fault == TR_IO_KILL) return DIE;
+    if (fault == DYING) return DIE;
     if (fault == TR_IO_ERROR_ON && room == NO_ROOM) return GO;
     errno = atomic_load_explicit(&fail_error, memory_order_relaxed);
     return FAIL;
@@ -37,7 +38,7 @@ static trip step(need room)
 static bool fails(need room)
 {
     const trip t = step(room);
-    if (t == DIE) _exit(KILLED);
+    if (t == DIE) atomic_load(&fail_die)();
     return t == FAIL;
 }
 
@@ -47,6 +48,12 @@ void tr_io_fail_at(int64_t n, tr_io_fault fault, int error)
     atomic_store_explicit(&fail_fault, (int)fault, memory_order_relaxed);
     atomic_store_explicit(&fail_error, error, memory_order_relaxed);
     atomic_store_explicit(&fail_at, n > 0 ? now + n : INT64_MAX, memory_order_relaxed);
+}
+
+void tr_io_die_at(int64_t n, void (*die)(void))
+{
+    atomic_store(&fail_die, die);
+    tr_io_fail_at(n, (tr_io_fault)DYING, 0);
 }
 
 int64_t tr_io_count(void) { return atomic_load_explicit(&n_call, memory_order_relaxed); }
@@ -79,7 +86,7 @@ ssize_t tr_sys_write(int fd, const void *bytes, size_t n)
         const unsigned char wrong = n > 0 ? *(const unsigned char *)bytes ^ 1 : 0;
         if (t == SPOIL && n > 0) k = write(fd, &wrong, 1);
         else k = write(fd, bytes, t != GO && n > 1 ? n / 2 : n);
-        if (t == DIE) _exit(KILLED);
+        if (t == DIE) atomic_load(&fail_die)();
     } while (k < 0 && errno == EINTR);
     if (k == 0 && n > 0) return errno = EIO, -1;         /* no file should; a caller that goes on until all is written would never end */
     return k;

@@ -29,10 +29,12 @@ int     tr_sys_mkdir(const char *path, mode_t mode);
  *   ERROR_ON    it and all later ones that can need room on the disk fail with `error`
  *   SHORT       a write takes only half its bytes
  *   WRONG       a write takes one byte, and stores another
- *   KILL        the process ends with _exit(137), in the middle of a write, before any other call
  * n <= 0 ends that. */
-typedef enum tr_io_fault { TR_IO_ERROR, TR_IO_ERROR_ON, TR_IO_SHORT, TR_IO_WRONG, TR_IO_KILL } tr_io_fault;
+typedef enum tr_io_fault { TR_IO_ERROR, TR_IO_ERROR_ON, TR_IO_SHORT, TR_IO_WRONG } tr_io_fault;
 void    tr_io_fail_at(int64_t n, tr_io_fault fault, int error);
+/* At the nth call `die` is called, which ends the process: with half the bytes written at a write, before any other call. (The library
+ * itself never ends one.) tr_io_fail_at(0, ..) ends that too. */
+void    tr_io_die_at(int64_t n, void (*die)(void));
 int64_t tr_io_count(void);                                      /* calls of the process so far */
 
 #ifdef __cplusplus
