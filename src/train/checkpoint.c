@@ -117,7 +117,8 @@ static tress_status check_written(void *self, const char *temp)
     TR_TRY(tr_safetensors_open(&f, temp));
     const char *said = tr_safetensors_meta(f, TR_CHECKPOINT_DIGEST);
     TR_TRY(digest_file(got, f));
-    if (!said || strcmp(said, want) != 0 || strcmp(got, want) != 0) TR_TRY(tr_fail(TRESS_E_FORMAT, "%s does not read back as it was written", temp));
+    if (!said || strcmp(said, want) != 0 || strcmp(got, want) != 0)
+        TR_TRY(tr_fail(TRESS_E_FORMAT, "%s does not read back as it was written", temp));
 done:
     tr_safetensors_close(f);
     return st;
@@ -132,7 +133,9 @@ tress_status tr_checkpoint_save(const char *path, const tr_named *list, int n, c
     for (int i = 0; i < n; i++) {
         TR_ASSERT(tr_is_contiguous(list[i].t));
         const int64_t bad = find_nonfinite(list[i].t);
-        if (bad >= 0) TR_TRY(tr_fail(TRESS_E_NONFINITE, "%s is not written: tensor %s holds NaN or infinity at element %" PRId64, path, list[i].name, bad));
+        if (bad >= 0)
+            TR_TRY(tr_fail(TRESS_E_NONFINITE, "%s is not written: tensor %s holds NaN or infinity at element %" PRId64, path,
+                           list[i].name, bad));
     }
     while (meta && meta[2 * n_meta]) n_meta++;
     TR_TRY(tr_alloc_array(&pairs, n_meta, sizeof(text_pair)));
@@ -147,7 +150,8 @@ tress_status tr_checkpoint_save(const char *path, const tr_named *list, int n, c
     if (n) memcpy(sorted, list, (size_t)n * sizeof *list);
     TR_TRY(digest(hex, p, n_meta, sorted, n));
     for (int i = 0; i < n_meta; i++) {
-        if (i && strcmp(p[i - 1].key, p[i].key) == 0) TR_TRY(tr_fail(TRESS_E_ARG, "metadata %s is to be written twice", p[i].key));
+        if (i && strcmp(p[i - 1].key, p[i].key) == 0)
+            TR_TRY(tr_fail(TRESS_E_ARG, "metadata %s is to be written twice", p[i].key));
         all[2 * i] = p[i].key;
         all[2 * i + 1] = p[i].value;
     }
@@ -203,10 +207,12 @@ tress_status tr_checkpoint_read(const tr_checkpoint *c, const char *name, tr_ten
     memcpy(d.n, out.shape, sizeof d.n);
     if (!tr_safetensors_find(c->file, name, &t)) return tr_fail(TRESS_E_FORMAT, "%s: has no tensor %s", path, name);
     if (t.dtype != out.dtype)
-        return tr_fail(TRESS_E_FORMAT, "%s: tensor %s is %s, expected %s", path, name, tr_dtype_name(t.dtype), tr_dtype_name(out.dtype));
+        return tr_fail(TRESS_E_FORMAT, "%s: tensor %s is %s, expected %s", path, name, tr_dtype_name(t.dtype),
+                       tr_dtype_name(out.dtype));
     if (!tr_has_dims(t, d)) {
         char got[TR_DIMS_TEXT], want[TR_DIMS_TEXT];
-        return tr_fail(TRESS_E_SHAPE, "%s: tensor %s is %s, expected %s", path, name, tr_dims_text(got, t.rank, t.shape), tr_dims_text(want, d.rank, d.n));
+        return tr_fail(TRESS_E_SHAPE, "%s: tensor %s is %s, expected %s", path, name, tr_dims_text(got, t.rank, t.shape),
+                       tr_dims_text(want, d.rank, d.n));
     }
     const int64_t bad = find_nonfinite(t);          /* ours never are; a file made by others may be */
     if (bad >= 0) return tr_fail(TRESS_E_FORMAT, "%s: tensor %s holds NaN or infinity at element %" PRId64, path, name, bad);

@@ -78,7 +78,8 @@ tress_status tr_checkpoint_latest(tr_checkpoint **out, const char *dir, tr_say s
         if (st != TRESS_OK) tr_say_line(say, self, "passed over: %s", tr_message());
     }
     st = TRESS_OK;
-    if (n > 0 && !c) TR_TRY(tr_fail(TRESS_E_FORMAT, "%s: none of the %d checkpoints is intact; the newest is %s", dir, n, list[n - 1]));
+    if (n > 0 && !c)
+        TR_TRY(tr_fail(TRESS_E_FORMAT, "%s: none of the %d checkpoints is intact; the newest is %s", dir, n, list[n - 1]));
     *out = c;
 done:
     tr_names_free(list, n);
@@ -123,6 +124,7 @@ tress_status tr_checkpoint_clean(const char *dir, tr_say say, void *self)
 {
     int n = 0;
     tress_status st = tr_out_sweep(dir, &n);
-    if (st == TRESS_OK && n > 0) tr_say_line(say, self, "%s: %d unfinished file%s of an interrupted run removed", dir, n, n == 1 ? "" : "s");
+    if (st == TRESS_OK && n > 0)
+        tr_say_line(say, self, "%s: %d unfinished file%s of an interrupted run removed", dir, n, n == 1 ? "" : "s");
     return st;
 }

@@ -25,12 +25,14 @@ static const char style[] =
     ".title{font-size:18px;font-weight:600;fill:#1f2933}.paper{fill:#ffffff}.strong{font-weight:600;fill:#323f4b}"
     ".grid{stroke:#e4e7eb;stroke-width:1}.frame{stroke:#9aa5b1;stroke-width:1;fill:none}"
     ".line{fill:none;stroke-linejoin:round;stroke-linecap:round}"
-    ".raw{stroke:#3b82f6;stroke-width:1;stroke-opacity:.3}.key{stroke-width:2;stroke-opacity:.45}.band{fill:#3b82f6;fill-opacity:.13;stroke:none}.smooth{stroke:#1d4ed8;stroke-width:2.4}"
+    ".raw{stroke:#3b82f6;stroke-width:1;stroke-opacity:.3}.key{stroke-width:2;stroke-opacity:.45}"
+    ".band{fill:#3b82f6;fill-opacity:.13;stroke:none}.smooth{stroke:#1d4ed8;stroke-width:2.4}"
     ".v0{stroke:#ea580c;stroke-width:2.2}.d0{fill:#ea580c;stroke:#ffffff;stroke-width:1.2}.thin{stroke-width:1.3;stroke-opacity:.85}"
     ".v1{stroke:#0d9488}.v2{stroke:#65a30d}.v3{stroke:#ca8a04}.v4{stroke:#db2777}.v5{stroke:#7c3aed}.v6{stroke:#64748b}.v7{stroke:#92400e}"
     ".rate{stroke:#64748b;stroke-width:1.6}.area{fill:#64748b;fill-opacity:.14;stroke:none}"
     "@media (prefers-color-scheme:dark){text{fill:#9aa5b1}.title{fill:#f5f7fa}.paper{fill:#14181d}.strong{fill:#cbd2d9}"
-    ".grid{stroke:#262d35}.frame{stroke:#52606d}.raw{stroke:#60a5fa}.band{fill:#60a5fa}.smooth{stroke:#60a5fa}.v0{stroke:#fb923c}.d0{fill:#fb923c;stroke:#14181d}}";
+    ".grid{stroke:#262d35}.frame{stroke:#52606d}.raw{stroke:#60a5fa}.band{fill:#60a5fa}"
+    ".smooth{stroke:#60a5fa}.v0{stroke:#fb923c}.d0{fill:#fb923c;stroke:#14181d}}";
 
 /* ---- text -------------------------------------------------------------------------------------------------- */
 /* v with so many decimals, whatever the program's locale has for a point. */
@@ -183,7 +185,8 @@ done:
 /* A text at x, y. */
 static tress_status begin_text(tr_str *b, double x, double y, const char *anchor, const char *class)
 {
-    tress_status st = tr_str_printf(b, "<text%s%s%s text-anchor=\"%s\"", class ? " class=\"" : "", class ? class : "", class ? "\"" : "", anchor);
+    tress_status st = tr_str_printf(b, "<text text-anchor=\"%s\"", anchor);
+    if (st == TRESS_OK && class) st = tr_str_printf(b, " class=\"%s\"", class);
     if (st == TRESS_OK) st = add_attribute(b, "x", x);
     if (st == TRESS_OK) st = add_attribute(b, "y", y);
     return st == TRESS_OK ? tr_str_add(b, ">", 1) : st;
@@ -366,12 +369,17 @@ static void widen(const tr_points *p, double *least, double *most)
     }
 }
 
+static void see_last(chart *k, const tr_points *p)
+{
+    if (p->n) k->last_step = fmax(k->last_step, p->p[p->n - 1].x);
+}
+
 static void set_axes(chart *k)
 {
     double least = INFINITY, most = -INFINITY, low = INFINITY, high = -INFINITY;
-    const tr_points *all[] = { &k->smooth, &k->lr, &k->line[0], &k->line[1], &k->line[2], &k->line[3], &k->line[4], &k->line[5], &k->line[6], &k->line[7] };
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (all[i]->n) k->last_step = fmax(k->last_step, all[i]->p[all[i]->n - 1].x);
+    see_last(k, &k->smooth);
+    see_last(k, &k->lr);
+    for (int i = 0; i < k->c->n_line; i++) see_last(k, &k->line[i]);
     widen(&k->smooth, &low, &high);
     for (int i = 0; i < k->c->n_line; i++) widen(&k->line[i], &low, &high);
     least = low, most = high;
@@ -403,13 +411,14 @@ tress_status tr_curve_draw(tr_str *out, const tr_curve *c)
     if (c->lr) TR_TRY(tr_points_envelope(&k.lr, c->lr));
     set_axes(&k);
     const int height = c->lr ? HEIGHT : HEIGHT - (int)(STRIP_BOTTOM - BOTTOM);
-    TR_TRY(tr_str_printf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\">\n<title>", WIDTH,
-                         height, WIDTH, height));
+    TR_TRY(tr_str_printf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\"", WIDTH, height,
+                         WIDTH, height));
+    TR_TRY(tr_str_printf(out, " role=\"img\">\n<title>"));
     TR_TRY(add_escaped(out, c->title));
     TR_TRY(tr_str_printf(out, "</title>\n<style>"));
     TR_TRY(tr_str_add(out, style, sizeof style - 1));
-    TR_TRY(tr_str_printf(out, "</style>\n<defs><clipPath id=\"chart\"><path d=\"M%.0f %.0fH%.0fV%.0fH%.0fZ\"/></clipPath></defs>\n", LEFT, TOP, RIGHT + 4,
-                         BOTTOM, LEFT));
+    TR_TRY(tr_str_printf(out, "</style>\n<defs><clipPath id=\"chart\"><path d=\"M%.0f %.0fH%.0fV%.0fH%.0fZ\"/></clipPath></defs>\n", LEFT,
+                         TOP, RIGHT + 4, BOTTOM, LEFT));
     TR_TRY(tr_str_printf(out, "<rect class=\"paper\" width=\"%d\" height=\"%d\" rx=\"8\"/>\n", WIDTH, height));
     TR_TRY(add_head(out, &k));
     TR_TRY(add_axes(out, &k));

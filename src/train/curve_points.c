@@ -207,6 +207,7 @@ int tr_axis_ticks(const tr_axis *a, int n, bool whole, double tick[TR_TICKS], in
     double step = round_up((a->v1 - a->v0) / n);
     if (whole && step < 1) step = 1;
     *decimals = tr_decimals(step);
-    for (double k = ceil(a->v0 / step - 1e-9); k * step <= a->v1 + 1e-9 * step && count <= n; k++) tick[count++] = k * step + 0.0;     /* never -0 */
+    for (double k = ceil(a->v0 / step - 1e-9); k * step <= a->v1 + 1e-9 * step && count <= n; k++)
+        tick[count++] = k * step + 0.0;         /* never -0 */
     return count;
 }

@@ -68,7 +68,8 @@ static tress_status add_varint(tr_str *b, uint64_t v)
     return tr_str_add(b, (const char *)out, n);
 }
 
-static tress_status add_key(tr_str *b, int field, int type) { return add_varint(b, (uint64_t)(field << 3 | type)); }       /* one byte: field < 16 */
+/* One byte, as fields are below 16. */
+static tress_status add_key(tr_str *b, int field, int type) { return add_varint(b, (uint64_t)(field << 3 | type)); }
 
 static tress_status add_int(tr_str *b, int field, int64_t v)
 {
@@ -158,7 +159,8 @@ done:
     return st;
 }
 
-tress_status tr_events_image(tr_events *e, int64_t step, const char *tag, const void *png, size_t n, int64_t width, int64_t height, int channels)
+tress_status tr_events_image(tr_events *e, int64_t step, const char *tag, const void *png, size_t n, int64_t width, int64_t height,
+                             int channels)
 {
     tress_status st = TRESS_OK;
     tr_str *b = &e->record;

@@ -20,7 +20,8 @@ typedef struct tr_scalar { const char *tag; double value; } tr_scalar;
  * Both fail: IO (tr_disk_full; then nothing of the record is in the file), OOM. */
 TR_CHECKED tress_status tr_events_scalars(tr_events *e, int64_t step, const tr_scalar *list, int n);
 /* A PNG file's n bytes. channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA. */
-TR_CHECKED tress_status tr_events_image(tr_events *e, int64_t step, const char *tag, const void *png, size_t n, int64_t width, int64_t height, int channels);
+TR_CHECKED tress_status tr_events_image(tr_events *e, int64_t step, const char *tag, const void *png, size_t n, int64_t width,
+                                        int64_t height, int channels);
 TR_CHECKED tress_status tr_events_sync(tr_events *e);            /* on the disk */
 void tr_events_close(tr_events *e);                              /* NULL is welcome */
 

@@ -60,7 +60,9 @@ tress_status tr_lock_check_empty(const char *dir)
         n_told++;
     }
     if (n_other) TR_TRY(tr_str_printf(&told, " and %d more", n_other));
-    if (n_told) TR_TRY(tr_fail(TRESS_E_ARG, "%s: a new run needs an empty folder, this one holds %s: take another, or go on with --resume latest", dir, told.s));
+    if (n_told)
+        TR_TRY(tr_fail(TRESS_E_ARG, "%s: a new run needs an empty folder, this one holds %s: take another, or go on with --resume latest",
+                       dir, told.s));
 done:
     tr_str_fini(&told);
     tr_names_free(list, n);

@@ -68,7 +68,8 @@ tress_status tr_metrics_add(tr_metrics *m, const tr_field *list, int n)
         }
     }
     TR_TRY(tr_str_add(&m->line, n ? "}\n" : "{}\n", n ? 2 : 3));
-    if (m->line.len > LINE_MAX_BYTES) TR_TRY(tr_fail(TRESS_E_ARG, "a line of metrics of %zu bytes, expected at most %zu", m->line.len, LINE_MAX_BYTES));
+    if (m->line.len > LINE_MAX_BYTES)
+        TR_TRY(tr_fail(TRESS_E_ARG, "a line of metrics of %zu bytes, expected at most %zu", m->line.len, LINE_MAX_BYTES));
     TR_TRY(tr_append_add(m->file, m->line.s, m->line.len));
 done:
     return st;

@@ -19,7 +19,8 @@ tress_status tr_scale_update(tr_scale *s, bool finite)
     if (s->n_bad >= TR_SCALE_BAD)
         return tr_fail(TRESS_E_NONFINITE, "%d steps in a row gave NaN or infinity", TR_SCALE_BAD);
     if (!s->dynamic) return TRESS_OK;
-    if (s->scale / 2 < TR_SCALE_MIN) return tr_fail(TRESS_E_NONFINITE, "gradients are NaN or infinity even with a loss scale of %g", s->scale);
+    if (s->scale / 2 < TR_SCALE_MIN)
+        return tr_fail(TRESS_E_NONFINITE, "gradients are NaN or infinity even with a loss scale of %g", s->scale);
     s->scale /= 2;
     return TRESS_OK;
 }

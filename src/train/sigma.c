@@ -33,7 +33,8 @@ tress_status tr_sigma_check(const tr_sigma *s)
     TR_ASSERT(s->kind >= 0 && s->kind < TR_SIGMA_N);
     TR_TRY(check_range("the mean", s->mean, -10, 10));
     TR_TRY(check_range("the standard deviation", s->std, 0.01, 10));
-    TR_TRY(check_range("the mode scale", s->mode_scale, -1, 1.75));          /* the slope at the ends: -1 - k, and k (pi / 2 - 1) - 1 in the middle */
+    /* sigma must not rise: its slope is -1 - k at the ends and k (pi / 2 - 1) - 1 in the middle */
+    TR_TRY(check_range("the mode scale", s->mode_scale, -1, 1.75));
     TR_TRY(check_range("the shift", s->shift, 0.01, 100));
 done:
     return st;
