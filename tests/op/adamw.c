@@ -18,7 +18,8 @@ static void ref_adamw(double *p, double *m, double *v, double *p_mag, double *m_
     const double fix1 = 1 - pow(a->beta1, (double)a->step), fix2 = 1 - pow(a->beta2, (double)a->step);
     for (int64_t i = 0; i < n; i++) {
         const double gi = (double)a->grad_scale * g[i];
-        m_mag[i] = fabs(m[i]) + (1 - a->beta1) * (fabs(gi) + fabs(m[i]));
+        m_mag[i] = a->beta1 > 0.5 ? fabs(m[i]) + (1 - a->beta1) * (fabs(gi) + fabs(m[i])) /* from the nearer end */
+                                  : fabs(gi) + a->beta1 * (fabs(gi) + fabs(m[i]));
         m[i] = m[i] + (1 - a->beta1) * (gi - m[i]);
         v[i] = a->beta2 * v[i] + (1 - a->beta2) * gi * gi;
         const double denom = sqrt(v[i] / fix2) + a->eps;

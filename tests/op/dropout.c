@@ -1,5 +1,7 @@
 #include "check.h"
 
+#include <math.h>
+
 CHECK_OP(dropout)
 {
     static const int64_t size[][2] = { { 1, 1 }, { 3, 5 }, { 7, 64 }, { 9, 65 }, { 60, 1534 }, { 2, 20001 } };
@@ -23,17 +25,19 @@ CHECK_OP(dropout)
                 check_equal(c, y, want);
                 check_release(c);
             }
-    /* A rate that one of the numbers equals: not dropped. The next float above it: dropped. */
-    const float u = tr_philox_uniform(5, 6, 2);
+    /* A rate that one of the numbers equals: not dropped. The next float above it, which is no multiple of 2^-24: dropped. */
+    uint64_t at = 0;
+    while (tr_philox_uniform(5, 6, at) >= 0.25f) at++;
     for (int above = 0; above < 2; above++) {
-        const float v[4] = { 1, 1, 1, 1 }, p = above ? u + 0x1p-24f : u;
-        tr_tensor x = check_values(c, TR_F32, TR_DIMS(1, 4), v), y = check_output(c, TR_DIMS(1, 4));
-        double *want = check_room(c, 4);
-        for (int i = 0; i < 4; i++)
-            want[i] = tr_philox_uniform(5, 6, (uint64_t)i) >= p ? (double)(float)(1 / (1 - (double)p)) : 0;
+        const float u = tr_philox_uniform(5, 6, at), p = above ? nextafterf(u, 1) : u;
+        const int64_t n = (int64_t)at + 1;
+        tr_tensor x = check_input(c, FILL_MEAN_1000, TR_DIMS(1, n)), y = check_output(c, TR_DIMS(1, n));
+        double *want = check_f64(c, x);
+        for (int64_t i = 0; i < n; i++)
+            want[i] = tr_philox_uniform(5, 6, (uint64_t)i) >= p ? (double)((float)want[i] * (float)(1 / (1 - (double)p))) : 0;
         check_ok(c, tr_dropout(check_stream(c), y, x, p, 5, 6));
         check_equal(c, y, want);
-        check_int(c, "whether the number at the rate is kept", want[2] != 0, !above);
+        check_int(c, "whether the number at the rate is kept", want[at] != 0, !above);
     }
 }
 
