@@ -263,13 +263,13 @@ static void norm_rms_back(float *dx, const float *dy, const float *x, const floa
 
 /* ---- slopes of activations ------------------------------------------------------------------------------- */
 /* dy (s + s (1 - s) t) with s = sigmoid(k): the slope of x s(k(x)) for t = x k'(x). With q = 1 / (1 + e), e = exp(-|k|), it is
- * q (1 + e q t) above 0 and e q (1 + q t) below: small results come out of one product, which ends gradually. */
+ * q (1 + q t e) above 0 and e q (1 + q t) below, where the last product ends gradually. */
 static inline float sigmoid_slope(float dy, float k, float t)
 {
     const small e = exp_minus(fabsf(k));
-    const float q = 1.0f / (1.0f + e.p * e.s1 * e.s2);
-    const float low = dy * e.s1 * (q * (1.0f + q * t) * e.p) * e.s2, high = dy * (q * (1.0f + q * t * e.p * e.s1 * e.s2));
-    return k < 0 ? low : high;
+    const float rest = e.p * e.s2, full = rest * e.s1, q = 1.0f / (1.0f + full);
+    const float slope = q * (1.0f + q * t * (k < 0 ? 1.0f : full));
+    return dy * (k < 0 ? e.s1 : 1.0f) * slope * (k < 0 ? rest : 1.0f);
 }
 
 /* Beyond 200 every slope here has reached 0 or 1, and powers of x would overflow; a NaN stays. */
