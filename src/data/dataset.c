@@ -251,8 +251,8 @@ static tress_status list_folder(listing *l, const char *dir, tr_data_kind kind, 
     }
     if (n_stranger > 0) {
         TR_TRY(harmless(&path, names[i_stranger]));
-        TR_TRY(tr_findings_add(&l->d->found, false, -1, dir, "%d file%s in it no PNG, JPEG or WebP by name and %s left out: %s%s", n_stranger,
-                               n_stranger > 1 ? "s are" : " is", n_stranger > 1 ? "are" : "is", path, n_stranger > 1 ? ", ..." : ""));
+        if (n_stranger == 1) TR_TRY(tr_findings_add(&l->d->found, false, -1, dir, "holds %s, which is no PNG, JPEG or WebP by its name and is left out", path));
+        else TR_TRY(tr_findings_add(&l->d->found, false, -1, dir, "holds %d files that are no PNG, JPEG or WebP by their names and are left out: %s, ...", n_stranger, path));
     }
 done:
     tr_free(path);
