@@ -283,6 +283,8 @@ TRESS_API TRESS_CHECKED tress_status tress_train(tress *t, const tress_model_arg
  *   text         text                                                       -> encoder_hidden_states, pooled_projections
  *   sample       latents, encoder_hidden_states, pooled_projections, both with negative_, optional controlnet_cond
  *                                                                                                     -> latents
+ *   train-step   latents, control, noise [B,16,h,w], mask [B,1,h,w], sigma [B]; model.lora: what to begin with (at most one, its weight 1)
+ *                -> loss [1], grad.KEY before clipping, lora.KEY after one step of the optimiser; KEY as in a LoRA file
  * Floats are F32, ids I32, batch first; latents are scaled as the transformer sees them, vae-* are raw; docs/probe.md. */
 typedef struct tress_probe_args {
     const char *module;
@@ -290,6 +292,7 @@ typedef struct tress_probe_args {
     const char *text;                          /* for tokenize and text; NULL: "" */
     const char *dtype;                         /* the type activations are kept in; NULL: the back end's own (the CPU's is "f32") */
     const tress_generate_args *sample;         /* steps, guidance, control, sampler, skipped layers; NULL: the defaults */
+    const struct tress_train_args *train;      /* for train-step; NULL: the defaults */
 } tress_probe_args;
 /* Opens of the model only what the module needs. Fails: ARG, IO, FORMAT, SHAPE, OOM, GPU, NONFINITE, CANCELLED. */
 TRESS_API TRESS_CHECKED tress_status tress_probe(tress *t, const tress_model_args *model, const tress_probe_args *args);

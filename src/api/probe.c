@@ -1,4 +1,4 @@
-#include "api/api_int.h"
+#include "api/train_int.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -11,10 +11,10 @@ typedef struct probe {
     tr_safetensors *in;                         /* NULL: the module reads none */
     tr_tensor  owned[2 * NAMED_MAX];            /* device memory to give back */
     int        n_owned;
-    tr_named   out[NAMED_MAX];                  /* host copies to be written */
-    char       out_name[NAMED_MAX][32];
-    int        n_out;
+    tr_named  *out;                             /* [n_out] host copies to be written, their names owned */
+    int        n_out, cap_out;
     const tress_probe_args *args;
+    const char *lora;                           /* train-step: what the adapters begin with; NULL: fresh ones */
 } probe;
 
 static tr_dims dims_of(tr_tensor t)
@@ -95,14 +95,22 @@ static tress_status put_host(probe *p, const char *name, const void *data, tr_dt
     tress_status st = TRESS_OK;
     void *copy = NULL;
     size_t n = 0;
-    TR_ASSERT(p->n_out < NAMED_MAX);
+    char *own = NULL;
+    if (p->n_out == p->cap_out) {
+        const int cap = p->cap_out ? 2 * p->cap_out : 16;
+        void *list = p->out;
+        TR_TRY(tr_realloc(&list, (size_t)p->cap_out * sizeof *p->out, (size_t)cap * sizeof *p->out));
+        p->out = list;
+        p->cap_out = cap;
+    }
     TR_TRY(tr_bytes(&n, t, d));
+    TR_TRY(tr_strdup(&own, name));
     TR_TRY(tr_alloc_raw(&copy, n));
     if (data) memcpy(copy, data, n);
-    snprintf(p->out_name[p->n_out], sizeof p->out_name[0], "%s", name);
-    p->out[p->n_out] = (tr_named){ p->out_name[p->n_out], tr_view(copy, t, d) };
-    p->n_out++;
+    p->out[p->n_out++] = (tr_named){ own, tr_view(copy, t, d) };
+    own = NULL;
 done:
+    tr_free(own);
     return st;
 }
 
@@ -357,6 +365,79 @@ done:
     return st;
 }
 
+/* F32 input of exactly these dims, left in host memory; *out is new (tr_free). */
+static tress_status read_host(const probe *p, float **out, const char *name, tr_dims d)
+{
+    tress_status st = TRESS_OK;
+    void *host = NULL;
+    int64_t n = 1;
+    for (int i = 0; i < d.rank; i++) n *= d.n[i];
+    TR_TRY(tr_alloc_array(&host, n, sizeof(float)));
+    TR_TRY(tr_safetensors_read_f32(p->in, name, host, d));
+    *out = host;
+    host = NULL;
+done:
+    tr_free(host);
+    return st;
+}
+
+static tress_status put_params(probe *p, tr_trainer *t, bool grads)
+{
+    tress_status st = TRESS_OK;
+    const tr_adapters *k = tr_trainer_adapters(t);
+    for (int i = 0; i < tr_adapters_count(k); i++) {
+        char name[256];
+        snprintf(name, sizeof name, "%s%s", grads ? "grad." : "lora.", tr_adapters_name(k, i));
+        TR_TRY(put(p, name, grads ? tr_adapters_grad(k, i) : tr_adapters_param(k, i)));
+    }
+done:
+    return st;
+}
+
+static tress_status run_train_step(probe *p)
+{
+    tress_status st = TRESS_OK;
+    tr_lora *begin = NULL;
+    tr_trainer *t = NULL;
+    float *host[5] = { NULL };                                  /* latents, control, noise, mask, sigma */
+    static const char *const name[] = { "latents", "control", "noise", "mask", "sigma" };
+    tr_tensor x;
+    tr_run_specs specs;
+    tr_train_loss loss;
+    tr_train_update update;
+    char dims[TR_DIMS_TEXT];
+    const tr_mmdit_config *c = tr_mmdit_get_config(p->m->transformer);
+    tr_stream *s = p->stage.stream;
+    if (!tr_safetensors_find(p->in, "latents", &x)) TR_TRY(tr_fail(TRESS_E_FORMAT, "%s: there is no tensor latents, which train-step reads", tr_safetensors_path(p->in)));
+    if (x.rank != 4 || tr_count(x) == 0) TR_TRY(tr_fail(TRESS_E_SHAPE, "%s: latents is %s, expected [B, %d, h, w]", tr_safetensors_path(p->in), tr_dims_text(dims, x.rank, x.shape), c->channels_in));
+    TR_TRY(expect_latent(p, "latents", x, c->channels_in));
+    for (int i = 0; i < 5; i++)
+        TR_TRY(read_host(p, &host[i], name[i], i < 3 ? dims_of(x) : i == 3 ? TR_DIMS(x.shape[0], 1, x.shape[2], x.shape[3]) : TR_DIMS(x.shape[0])));
+    TR_TRY(tr_run_trainer_spec(&specs.trainer, p->args->train, p->m->transformer));
+    const tress_checkpointing keep = p->args->train->gradient_checkpointing;
+    specs.trainer.keep = keep == TRESS_CHECKPOINTING_ON ? TR_KEEP_INPUT : keep == TRESS_CHECKPOINTING_ATTENTION ? TR_KEEP_ATTENTION : TR_KEEP_ALL;
+    TR_TRY(tr_trainer_new(&t, s, p->m->transformer, p->m->controlnet, &specs.trainer));
+    if (p->lora) {
+        TR_TRY(tr_lora_open(&begin, p->lora));
+        TR_TRY(tr_adapters_load(tr_trainer_adapters(t), s, begin));
+    }
+    const tr_train_batch batch = { .b = x.shape[0], .h = x.shape[2], .w = x.shape[3], .latents = host[0], .control = host[1], .noise = host[2], .mask = host[3], .sigma = host[4] };
+    TR_TRY(tr_trainer_accumulate(t, s, &batch, 1, &loss, NULL));
+    if (loss.i_bad >= 0) TR_TRY(tr_fail(TRESS_E_NONFINITE, "the loss of sample %d is not finite", loss.i_bad));
+    const float value = (float)loss.loss;
+    TR_TRY(put_host(p, "loss", &value, TR_F32, TR_DIMS(1)));
+    TR_TRY(tr_trainer_unscale(t, s));
+    TR_TRY(put_params(p, t, true));
+    TR_TRY(tr_trainer_update(t, s, p->args->train->learning_rate, true, &update));
+    if (!update.finite) TR_TRY(tr_fail(TRESS_E_NONFINITE, "the gradient of block %d is not finite", update.bad_block));
+    TR_TRY(put_params(p, t, false));
+done:
+    tr_trainer_free(t);
+    tr_lora_close(begin);
+    for (int i = 0; i < 5; i++) tr_free(host[i]);
+    return st;
+}
+
 /* ---- one probe ------------------------------------------------------------------------------------------- */
 
 static tress_status run_clip_l(probe *p) { return run_clip(p, TR_MODULE_CLIP_L); }
@@ -373,6 +454,7 @@ static const struct { const char *name; int want; bool reads; tress_status (*run
     { "tokenize", 0, false, run_tokenize },
     { "text", TR_WANT_TRANSFORMER, false, run_text },
     { "sample", TR_WANT_TRANSFORMER | TR_WANT_CONTROLNET, true, run_sample },
+    { "train-step", TR_WANT_TRANSFORMER | TR_WANT_CONTROLNET, true, run_train_step },
 };
 #define N_MODULE (int)(sizeof modules / sizeof *modules)
 
@@ -380,6 +462,7 @@ tress_status tress_probe(tress *t, const tress_model_args *model, const tress_pr
 {
     tress_status st = TRESS_OK;
     tress_generate_args sample;
+    tress_train_args train;
     tress_probe_args a;
     tress_model_args wanted = { 0 };
     probe *p = NULL;
@@ -388,18 +471,28 @@ tress_status tress_probe(tress *t, const tress_model_args *model, const tress_pr
     if (!t || !args || !args->module || !args->out) return tr_fail(TRESS_E_ARG, "tress_probe: handle, module and out must be given");
     while (k < N_MODULE && strcmp(modules[k].name, args->module) != 0) k++;
     if (k == N_MODULE)
-        return tr_fail(TRESS_E_ARG, "there is no module %s: expected transformer, controlnet, vae-encode, vae-decode, clip-l, clip-g, t5, tokenize, text or sample", args->module);
+        return tr_fail(TRESS_E_ARG, "there is no module %s: expected transformer, controlnet, vae-encode, vae-decode, clip-l, clip-g, t5, tokenize, text, sample or train-step", args->module);
     if (modules[k].reads && !args->in) return tr_fail(TRESS_E_ARG, "%s needs --in: a safetensors file of its inputs", args->module);
     if (args->dtype && strcmp(args->dtype, "f32") != 0)
         return tr_fail(TRESS_E_ARG, "--dtype %s: the back end %s keeps activations in f32", args->dtype, tr_device_name(t->host.device));
     a = *args;
     tress_generate_defaults(&sample);
     if (!a.sample) a.sample = &sample;
+    tress_train_defaults(&train);
+    if (!a.train) a.train = &train;
     if (model) wanted = *model;
+    const bool trains = modules[k].run == run_train_step;
+    const char *begin = NULL;
+    if (trains && wanted.n_lora > 0) {                          /* what learns, rather than what lies beside the weights */
+        if (wanted.n_lora > 1 || wanted.lora[0].weight != 1) return tr_fail(TRESS_E_ARG, "train-step begins with one LoRA at most, and its weight is 1");
+        begin = wanted.lora[0].file;
+        wanted.n_lora = 0;
+    }
 
     TR_TRY(tr_alloc(&v, sizeof *p));
     p = v;
     p->args = &a;
+    p->lora = begin;
     if (modules[k].reads) TR_TRY(tr_safetensors_open(&p->in, a.in));
     int want = modules[k].want;
     tr_tensor ignored;
@@ -417,7 +510,11 @@ done:
     if (p) {
         tr_stage_end(&p->stage);
         for (int i = 0; i < p->n_owned; i++) tr_device_give(t->host.device, p->owned[i]);
-        for (int i = 0; i < p->n_out; i++) tr_free(p->out[i].t.data);
+        for (int i = 0; i < p->n_out; i++) {
+            tr_free((void *)(uintptr_t)p->out[i].name);
+            tr_free(p->out[i].t.data);
+        }
+        tr_free(p->out);
         tr_safetensors_close(p->in);
         tr_bundle_close(p->m);
         tr_free(p);

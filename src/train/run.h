@@ -32,6 +32,7 @@ typedef struct tr_run_env {                     /* all borrowed */
 
 /* What the options mean to the trainer and the data. keep is left as it is. Fails: ARG naming the option. */
 typedef struct tr_run_specs { tr_trainer_spec trainer; tr_latents_spec latents; } tr_run_specs;
+TR_CHECKED tress_status tr_run_trainer_spec(tr_trainer_spec *out, const tress_train_args *a, const tr_mmdit *m);
 TR_CHECKED tress_status tr_run_specs_make(tr_run_specs *out, const tress_train_args *a, const tr_mmdit *m, const tr_controlnet *controlnet, const tr_vae *vae);
 
 /* The memory of one step at its largest, run on a stream of a dry device: bytes beside the weights, and operations. The networks are open

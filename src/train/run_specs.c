@@ -29,35 +29,47 @@ static tr_dtype precision_of(tress_precision p, bool host)
     return p == TRESS_PRECISION_FP16 ? TR_F16 : p == TRESS_PRECISION_BF16 ? TR_BF16 : TR_F32;
 }
 
+static tress_status check_choices(const tress_train_args *a)
+{
+    if ((unsigned)a->mask_normalize > TRESS_MASK_NONE || (unsigned)a->fit > TRESS_FIT_LETTERBOX || (unsigned)a->mixed_precision > TRESS_PRECISION_NO ||
+        (unsigned)a->gradient_checkpointing > TRESS_CHECKPOINTING_OFF || (unsigned)a->optimizer > TRESS_OPTIMIZER_ADAMW8BIT ||
+        (unsigned)a->lr_schedule > TRESS_LR_POLYNOMIAL || (unsigned)a->timestep_sampling > TRESS_TIMESTEP_COSMAP ||
+        (unsigned)a->control_image > TRESS_CONTROL_RAW || (unsigned)a->control_range > TRESS_RANGE_SIGNED || (unsigned)a->control_last > TRESS_LAST_DIFFUSERS)
+        return tr_fail(TRESS_E_ARG, "an option of training holds a value that tress.h does not list");
+    return TRESS_OK;
+}
+
+tress_status tr_run_trainer_spec(tr_trainer_spec *out, const tress_train_args *a, const tr_mmdit *m)
+{
+    tress_status st = TRESS_OK;
+    const bool host = tr_device_is_host(tr_mmdit_device(m)) || tr_device_is_dry(tr_mmdit_device(m));
+    int targets;
+    TR_TRY(check_choices(a));
+    TR_TRY(read_targets(&targets, a->targets));
+    *out = (tr_trainer_spec){
+        .adapter = { .rank = a->rank, .alpha = a->alpha, .targets = targets, .block = a->block, .n_block = a->n_block, .seed = a->seed },
+        .dropout = a->lora_dropout, .zero_text_rows = a->zero_text_rows, .keep = TR_KEEP_ALL, .precision = precision_of(a->mixed_precision, host),
+        .control_last = a->control_last == TRESS_LAST_VENDOR, .normalize = (tr_mask_normalize)a->mask_normalize, .unmasked_weight = a->unmasked_weight,
+        .adam8 = a->optimizer == TRESS_OPTIMIZER_ADAMW8BIT, .beta1 = a->beta1, .beta2 = a->beta2, .epsilon = a->epsilon, .weight_decay = a->weight_decay,
+        .max_grad_norm = a->max_grad_norm, .ema = a->ema, .seed = a->seed,
+    };
+done:
+    return st;
+}
+
 tress_status tr_run_specs_make(tr_run_specs *out, const tress_train_args *a, const tr_mmdit *m, const tr_controlnet *controlnet, const tr_vae *vae)
 {
     tress_status st = TRESS_OK;
     const tr_mmdit_config *c = tr_mmdit_get_config(m);
     const int cell = tr_vae_factor(vae);
-    const bool host = tr_device_is_host(tr_mmdit_device(m)) || tr_device_is_dry(tr_mmdit_device(m));
-    int targets;
-    if ((unsigned)a->mask_normalize > TRESS_MASK_NONE || (unsigned)a->fit > TRESS_FIT_LETTERBOX || (unsigned)a->mixed_precision > TRESS_PRECISION_NO ||
-        (unsigned)a->gradient_checkpointing > TRESS_CHECKPOINTING_OFF || (unsigned)a->optimizer > TRESS_OPTIMIZER_ADAMW8BIT ||
-        (unsigned)a->lr_schedule > TRESS_LR_POLYNOMIAL || (unsigned)a->timestep_sampling > TRESS_TIMESTEP_COSMAP ||
-        (unsigned)a->control_image > TRESS_CONTROL_RAW || (unsigned)a->control_range > TRESS_RANGE_SIGNED || (unsigned)a->control_last > TRESS_LAST_DIFFUSERS)
-        TR_TRY(tr_fail(TRESS_E_ARG, "an option of training holds a value that tress.h does not list"));
-    TR_TRY(read_targets(&targets, a->targets));
-    *out = (tr_run_specs){
-        .trainer = {
-            .adapter = { .rank = a->rank, .alpha = a->alpha, .targets = targets, .block = a->block, .n_block = a->n_block, .seed = a->seed },
-            .dropout = a->lora_dropout, .zero_text_rows = a->zero_text_rows, .keep = TR_KEEP_ALL, .precision = precision_of(a->mixed_precision, host),
-            .control_last = a->control_last == TRESS_LAST_VENDOR, .normalize = (tr_mask_normalize)a->mask_normalize, .unmasked_weight = a->unmasked_weight,
-            .adam8 = a->optimizer == TRESS_OPTIMIZER_ADAMW8BIT, .beta1 = a->beta1, .beta2 = a->beta2, .epsilon = a->epsilon, .weight_decay = a->weight_decay,
-            .max_grad_norm = a->max_grad_norm, .ema = a->ema, .seed = a->seed,
-        },
-        .latents = {
-            .prepare = { .resolution = a->resolution ? a->resolution : c->sample_size * cell, .multiple = cell * c->patch, .side_max = c->pos_max * c->patch * cell,
-                         .cell = cell, .fit = (tr_data_fit)a->fit, .buckets = a->buckets, .control_image = a->control_image, .mask_grow = a->mask_grow,
-                         .mask_blur = a->mask_blur, .seed = a->seed,
-                         .augment = { .flip = a->augment_flip, .rotate = a->augment_rotate, .translate = a->augment_translate, .scale = a->augment_scale,
-                                      .stroke_width = a->augment_stroke_width } },
-            .control_range = a->control_range, .control_shifted = !controlnet || !tr_controlnet_get_config(controlnet)->zero_pooled, .variants = a->augment_variants,
-        },
+    TR_TRY(tr_run_trainer_spec(&out->trainer, a, m));
+    out->latents = (tr_latents_spec){
+        .prepare = { .resolution = a->resolution ? a->resolution : c->sample_size * cell, .multiple = cell * c->patch, .side_max = c->pos_max * c->patch * cell,
+                     .cell = cell, .fit = (tr_data_fit)a->fit, .buckets = a->buckets, .control_image = a->control_image, .mask_grow = a->mask_grow,
+                     .mask_blur = a->mask_blur, .seed = a->seed,
+                     .augment = { .flip = a->augment_flip, .rotate = a->augment_rotate, .translate = a->augment_translate, .scale = a->augment_scale,
+                                  .stroke_width = a->augment_stroke_width } },
+        .control_range = a->control_range, .control_shifted = !controlnet || !tr_controlnet_get_config(controlnet)->zero_pooled, .variants = a->augment_variants,
     };
     TR_TRY(tr_prepare_check(&out->latents.prepare));
 done:

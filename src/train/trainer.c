@@ -310,6 +310,14 @@ done:
     return st == TRESS_E_NONFINITE && out->i_bad >= 0 ? TRESS_OK : st;
 }
 
+tress_status tr_trainer_unscale(tr_trainer *t, tr_stream *s)
+{
+    const tr_tensor g = tr_adapters_grads(t->adapters);
+    const float by = (float)(1 / t->scale.scale);           /* a power of two: exact */
+    t->scale.scale = 1;
+    return tr_axpby(s, g, by, g, 0, tr_none());
+}
+
 /* ---- the optimiser ----------------------------------------------------------------------------------------- */
 static tress_status find_bad_block(int *block, tr_trainer *t, tr_stream *s)
 {

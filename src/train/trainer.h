@@ -67,6 +67,9 @@ TR_CHECKED tress_status tr_trainer_accumulate(tr_trainer *t, tr_stream *s, const
 /* Forward alone. */
 TR_CHECKED tress_status tr_trainer_loss(tr_trainer *t, tr_stream *s, const tr_train_batch *batch, tr_train_loss *out);
 
+/* The gradients so far divided by the loss scale, which is 1 from then on: for who wants to look at them. */
+TR_CHECKED tress_status tr_trainer_unscale(tr_trainer *t, tr_stream *s);
+
 typedef struct tr_train_update {
     double grad_norm;                           /* before clipping, of the unscaled gradient */
     bool   finite;                              /* false: the step was not taken */
