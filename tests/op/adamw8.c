@@ -171,6 +171,41 @@ static void quadratic(check *c, double decades, double most)
     check_release(c);
 }
 
+/* A NaN stays in its block, in p and in the scales, where a later check finds it. */
+static void nan_tells(check *c)
+{
+    enum { N = 2 * BLOCK };
+    const tr_adamw_args a = { .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .grad_scale = 1, .step = 1 };
+    const uint8_t codes[N] = { 0 };
+    const float none[2] = { 0 };
+    float one[N];
+    for (int i = 0; i < N; i++) one[i] = i == BLOCK + 5 ? NAN : 1;
+    tr_tensor p = check_input(c, FILL_NORMAL, TR_DIMS(N)), g = check_values(c, TR_F32, TR_DIMS(N), one);
+    tr_tensor m = check_values(c, TR_U8, TR_DIMS(N), codes), v = check_values(c, TR_U8, TR_DIMS(N), codes);
+    tr_tensor ms = check_values(c, TR_F32, TR_DIMS(2), none), vs = check_values(c, TR_F32, TR_DIMS(2), none);
+    const tr_tensor all[] = { p, m, v, ms, vs };
+    double *want = check_f64(c, p), *mag = check_room(c, N);
+    uint8_t *now = (uint8_t *)check_room(c, N);
+    for (int j = 0; j < 5; j++) check_mutable(c, all[j]);
+    check_ok(c, tr_adamw8(check_stream(c), p, m, v, ms, vs, g, &a));
+    for (int i = 0; i < N; i++) {
+        mag[i] = fabs(want[i]) + 1e-3;
+        want[i] -= 1e-3;
+    }
+    check_near(c, tr_slice(p, 0, 0, BLOCK + 5), want, mag, 4);
+    check_near(c, tr_slice(p, 0, BLOCK + 6, BLOCK - 6), want + BLOCK + 6, mag + BLOCK + 6, 4);
+    check_near(c, tr_slice(ms, 0, 0, 1), (const double[]){ 0.1 }, (const double[]){ 0.1 }, 2);
+    check_near(c, tr_slice(vs, 0, 0, 1), (const double[]){ 0.001 }, (const double[]){ 0.001 }, 2);
+    check_equal(c, tr_slice(p, 0, BLOCK + 5, 1), (const double[]){ (double)NAN });
+    check_equal(c, tr_slice(ms, 0, 1, 1), (const double[]){ (double)NAN });
+    check_equal(c, tr_slice(vs, 0, 1, 1), (const double[]){ (double)NAN });
+    for (int j = 1; j < 3; j++) {                             /* codes beside a NaN are any */
+        check_ok(c, tr_download(check_stream(c), now, all[j]));
+        check_bytes(c, all[j], now);
+    }
+    check_release(c);
+}
+
 CHECK_OP(adamw8)
 {
     static const int64_t size[] = { 1, 7, 256, 257, 1000, 40007 };
@@ -181,6 +216,7 @@ CHECK_OP(adamw8)
     for (int j = 0; j < 6; j++)
         for (check_fill f = 0; f < FILL_N; f++)
             for (int state = 0; state < 2; state++) one_step(c, &k, size[j], f, state);
+    nan_tells(c);
     quadratic(c, 2, 0.05);
     quadratic(c, 4, 0.25);
 }

@@ -426,14 +426,16 @@ static void decode8(float *x, const uint8_t *code, float scale, int64_t n, const
 static float encode8(uint8_t *code, const float *x, int64_t n, const tr_table8 *t)
 {
     int32_t place[TR_ADAMW8_BLOCK];
-    float most = 0;
-#pragma omp simd reduction(max : most)
-    for (int64_t i = 0; i < n; i++) most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
-    const float whole = most > 0 ? most : 1;
+    int32_t bits = 0;                            /* magnitudes in the order of their bits, NaN above all: the scale has it then */
+    for (int64_t i = 0; i < n; i++) {
+        const int32_t b = (int32_t)(bits_of(x[i]) & 0x7fffffffu);
+        bits = b > bits ? b : bits;
+    }
+    const float most = float_of((uint32_t)bits), whole = most > 0 ? most : 1;
     const int32_t zero = t->zero, least = t->least;
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        const float share = fabsf(x[i]) / whole, a = share <= 1 ? share : 1;            /* a NaN: p has it too and tells */
+        const float share = fabsf(x[i]) / whole, a = share <= 1 ? share : 1;            /* a NaN has some code, too */
         float first = 0, per = 0;
         int32_t rank = 0, last = 0;
 #pragma GCC unroll 8
