@@ -117,8 +117,9 @@ tress_status tr_mask_resize(tr_planes *out, tr_planes mask, int width, int heigh
     TR_TRY(tr_resize(&cover, mask, width, height, f < 1 ? TR_FILTER_BOX : TR_FILTER_BILINEAR));
     TR_TRY(tr_planes_new(&line, 1, height, width));
     /* Shrinking, a line of one pixel covers f of a pixel, and less of each where it passes between two or cuts a corner: an
-     * eighth of it finds every link of the chain. Growing, half coverage is the outline. */
-    const double seen = f < 1 ? 0.125 * f : 0.5;
+     * eighth of it finds every link of the chain. Growing, half coverage is the outline, but between two pixels that touch by a corner
+     * it is a single point, and three eighths a neck as wide as the rows of new pixels lie apart. */
+    const double seen = f < 1 ? 0.125 * f : 0.375;
     for (int64_t i = 0; i < n; i++) line.data[i] = cover.data[i] >= seen;
     for (int y = 1; y < height - 1; y++)        /* a hole of one pixel is the raster's, not the drawing's */
         for (int x = 1; x < width - 1; x++) {
@@ -131,7 +132,7 @@ tress_status tr_mask_resize(tr_planes *out, tr_planes mask, int width, int heigh
         for (int64_t i = 0; i < n; i++) cover.data[i] = cover.data[i] >= half;
     } else {
         const double shell = pen * (f - 1) / 2 + 0.5;
-        for (int64_t i = 0; i < n; i++) cover.data[i] = 1 - line.data[i];
+        for (int64_t i = 0; i < n; i++) cover.data[i] = !(cover.data[i] >= 0.5f);
         TR_TRY(tr_distance(&keep, cover));
         for (int64_t i = 0; i < n; i++) cover.data[i] = keep.data[i] > shell;
     }

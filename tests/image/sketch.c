@@ -178,6 +178,34 @@ static void test_sizes(void **state)
         }
 }
 
+/* Pixels that touch by a corner alone hang together at any larger size too, and are at most two wide. */
+static void test_corners(void **state)
+{
+    static const int sizes[] = { 257, 260, 273, 300, 320, 350, 384, 450, 512, 650, 777 };
+    (void)state;
+    tr_image *img = NULL;
+    int n_in = 0;
+    assert_int_equal(tr_image_new(&img, 256, 256, 3, 8), TRESS_OK);
+    for (int k = 0; k < 8; k++)
+        for (double r = 20; r < 110; r += 0.25) {
+            const int x = (int)(128 + r * cos(0.2 + k * M_PI / 4)), y = (int)(128 + r * sin(0.2 + k * M_PI / 4));
+            uint8_t *v = (uint8_t *)img->data + 3 * (y * 256 + x);
+            n_in += v[0] == 0;
+            memset(v, 255, 3);
+        }
+    for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
+        tr_planes out = { 0 };
+        int n = 0;
+        assert_int_equal(tr_sketch_render(&out, img, sizes[k], sizes[k], TRESS_CONTROL_LINES), TRESS_OK);
+        if (pieces((tr_planes){ 1, out.h, out.w, out.data }, true) != 8)
+            fail_msg("at %d: %d pieces, expected 8", sizes[k], pieces((tr_planes){ 1, out.h, out.w, out.data }, true));
+        for (int i = 0; i < sizes[k] * sizes[k]; i++) n += out.data[i] > 0;
+        if (!(n < 2 * n_in * sizes[k] / 256)) fail_msg("at %d: %d pixels of %d", sizes[k], n, n_in);
+        tr_planes_fini(&out);
+    }
+    tr_image_free(img);
+}
+
 /* A ring stays a ring: no hair grows on its edge. */
 static void test_smooth(void **state)
 {
@@ -293,7 +321,7 @@ static void test_real(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_polarity), cmocka_unit_test(test_pure_unchanged), cmocka_unit_test(test_sizes), cmocka_unit_test(test_smooth), cmocka_unit_test(test_filled),
+        cmocka_unit_test(test_polarity), cmocka_unit_test(test_pure_unchanged), cmocka_unit_test(test_sizes), cmocka_unit_test(test_corners), cmocka_unit_test(test_smooth), cmocka_unit_test(test_filled),
         cmocka_unit_test(test_colour),   cmocka_unit_test(test_range),          cmocka_unit_test(test_real),
     };
     return cmocka_run_group_tests_name("image/sketch", tests, NULL, NULL);
