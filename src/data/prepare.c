@@ -159,7 +159,9 @@ static tress_status make_mask(tr_planes *out, const tr_prepare_spec *s, const tr
         for (int x = 0; x < m.w; x++) {
             const double px = x + 0.5, py = y + 0.5;
             const double sx = to_photo.a * px + to_photo.b * py + to_photo.c, sy = to_photo.d * px + to_photo.e * py + to_photo.f;
-            if (!(sx >= 0 && sx < matte.w && sy >= 0 && sy < matte.h)) m.data[(int64_t)y * m.w + x] = 0;
+            float *v = m.data + (int64_t)y * m.w + x;
+            if (!(sx >= 0 && sx < matte.w && sy >= 0 && sy < matte.h)) *v = 0;
+            else if (*v > 1) *v = 1;            /* a blur's weights add up to 1 but for rounding */
         }
     TR_TRY(tr_area_reduce(out, m, s->cell));
 done:
