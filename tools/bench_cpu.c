@@ -4,14 +4,17 @@
  *     bench_cpu decode MODEL N_THREAD REPEAT        the VAE's decode of 256x256
  *     bench_cpu block  MODEL N_THREAD REPEAT        block 0 of the transformer at 1024 image tokens and 333 text rows: a forward with
  *                                                   all blocks less one that skips it
+ *     bench_cpu train  MODEL N_THREAD REPEAT BATCH  a training step: 256x256, ControlNet, rank 16, AdamW; and the peak of the process
  *     bench_cpu first  MODEL SKETCH N_THREAD        a drawing, stopped when its first step is done; the caller times the process
  *
  * Medians in milliseconds; the first round warms up and does not count. */
 #include "generate/generate.h"
+#include "train/trainer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define REPEAT_MAX 101
 #define SIDE 32                                 /* latent pixels of 256x256 */
@@ -119,6 +122,41 @@ done:
     return st;
 }
 
+static tress_status bench_train(tr_bundle *m, tr_stream *s, int n_repeat, int batch)
+{
+    static const tr_trainer_spec spec = TR_TRAINER_SPEC_DEFAULT;
+    tress_status st = TRESS_OK;
+    tr_trainer *t = NULL;
+    tr_tensor z, noise, control, mask;
+    float sigma[TR_TRAIN_BATCH_MAX];
+    double time[REPEAT_MAX], flops = 0;
+    tr_train_loss loss;
+    tr_train_update update;
+    struct rusage usage;
+    if (batch < 1 || batch > TR_TRAIN_BATCH_MAX) TR_TRY(tr_fail(TRESS_E_ARG, "a batch of 1 to %d", TR_TRAIN_BATCH_MAX));
+    TR_TRY(filled(&z, s, TR_DIMS(batch, 16, SIDE, SIDE), 1));
+    TR_TRY(filled(&noise, s, TR_DIMS(batch, 16, SIDE, SIDE), 2));
+    TR_TRY(filled(&control, s, TR_DIMS(batch, 16, SIDE, SIDE), 3));
+    TR_TRY(filled(&mask, s, TR_DIMS(batch, 1, SIDE, SIDE), 4));
+    for (int64_t i = 0; i < tr_count(mask); i++) ((float *)mask.data)[i] = ((float *)mask.data)[i] > 0;
+    for (int i = 0; i < batch; i++) sigma[i] = (float)(i + 1) / (float)(batch + 1);
+    TR_TRY(tr_trainer_new(&t, s, m->transformer, m->controlnet, &spec));
+    const tr_train_batch b = { .b = batch, .h = SIDE, .w = SIDE, .latents = z.data, .control = control.data, .noise = noise.data, .mask = mask.data, .sigma = sigma };
+    for (int i = -1; i < n_repeat; i++) {
+        const double begin = tr_seconds(), before = tr_stream_count(s).flops;
+        TR_TRY(tr_trainer_accumulate(t, s, &b, 1, &loss, NULL));
+        TR_TRY(tr_trainer_update(t, s, 1e-4, true, &update));
+        if (i >= 0) time[i] = 1000 * (tr_seconds() - begin);
+        flops = tr_stream_count(s).flops - before;
+    }
+    getrusage(RUSAGE_SELF, &usage);
+    printf("{\"what\": \"train\", \"batch\": %d, \"ms\": %.3f, \"gflop\": %.3f, \"peak_mib\": %.1f}\n", batch, median(time, n_repeat), flops / 1e9,
+           (double)usage.ru_maxrss / 1024);
+done:
+    tr_trainer_free(t);
+    return st;
+}
+
 static bool stop_now;
 static void on_progress(void *self, const tress_progress *p)
 {
@@ -158,7 +196,8 @@ int main(int argc, char **argv)
     tr_host h = { 0 };
     tr_bundle *m = NULL;
     tr_stream *s = NULL;
-    if (argc != 5) return fprintf(stderr, "usage: bench_cpu step|decode|block MODEL N_THREAD REPEAT, or first MODEL SKETCH N_THREAD\n"), 2;
+    const bool train = argc == 6 && strcmp(argv[1], "train") == 0;
+    if (argc != 5 && !train) return fprintf(stderr, "usage: bench_cpu step|decode|block MODEL N_THREAD REPEAT, train MODEL N_THREAD REPEAT BATCH, or first MODEL SKETCH N_THREAD\n"), 2;
     if (strcmp(argv[1], "first") == 0) {
         TR_TRY(bench_first(argv[2], argv[3], atoi(argv[4])));
         goto done;
@@ -167,9 +206,10 @@ int main(int argc, char **argv)
     if (n_repeat < 1 || n_repeat > REPEAT_MAX) TR_TRY(tr_fail(TRESS_E_ARG, "1 to %d repeats", REPEAT_MAX));
     TR_TRY(tr_host_init(&h, &(tress_options){ .n_thread = atoi(argv[3]) }, false));
     TR_TRY(tr_stream_new(&s, h.device));
-    const int want = strcmp(argv[1], "step") == 0 ? TR_WANT_TRANSFORMER | TR_WANT_CONTROLNET : strcmp(argv[1], "decode") == 0 ? TR_WANT_VAE : TR_WANT_TRANSFORMER;
+    const int want = train || strcmp(argv[1], "step") == 0 ? TR_WANT_TRANSFORMER | TR_WANT_CONTROLNET : strcmp(argv[1], "decode") == 0 ? TR_WANT_VAE : TR_WANT_TRANSFORMER;
     TR_TRY(tr_bundle_open(&m, &h, &(tress_model_args){ .model = argv[2] }, want));
-    if (strcmp(argv[1], "step") == 0) TR_TRY(bench_step(m, s, n_repeat));
+    if (train) TR_TRY(bench_train(m, s, n_repeat, atoi(argv[5])));
+    else if (strcmp(argv[1], "step") == 0) TR_TRY(bench_step(m, s, n_repeat));
     else if (strcmp(argv[1], "decode") == 0) TR_TRY(bench_decode(m, s, n_repeat));
     else TR_TRY(bench_block(m, s, n_repeat));
 done:
