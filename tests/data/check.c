@@ -255,6 +255,8 @@ static void test_mattes(void **state)
     expect(0, 0, NULL, NULL);
     put_matte(62, 0, 255);
     expect(1, 0, "unfit /matte/x.png the matte is inverted", "100 % of the strokes");
+    put_matte(58, 30, 255);                     /* grey hair, white round it on less than half of the picture: told by the border */
+    expect(1, 0, "unfit /matte/x.png the matte is inverted", "88 % of the strokes");
     put_matte(85, 255, 0);
     expect(0, 1, "warning /matte/x.png hair covers 99.2 % of the picture, hardly", NULL);
     put_image(draw_sketch(128, 128, 64, 64, 4), in_dir("sketch/x.png"));
@@ -406,6 +408,13 @@ static void test_sheet(void **state)
     ok(tr_check_sheet(&sheet, l.c, 2));
     const int n_column = 16, pitch = 224 + 8;   /* ceil(sqrt(1.3 * 192)) */
     assert_int_equal(sheet->width, 8 + n_column * pitch);
+    assert_int_equal(sheet->height, 8 + (TR_SHEET_ITEMS / n_column) * (pitch + 12));
+    tr_image_free(sheet);
+    look_end(&l);
+    for (int i = 0; i < 400; i++) put_bytes(in_dir("matte/z%03d.png", i), "x", 1);        /* more spoilt ones than are shown */
+    l = look(2);
+    assert_int_equal(l.c->n_unfit, 401);
+    ok(tr_check_sheet(&sheet, l.c, 2));
     assert_int_equal(sheet->height, 8 + (TR_SHEET_ITEMS / n_column) * (pitch + 12));
     tr_image_free(sheet);
     look_end(&l);

@@ -228,6 +228,22 @@ static void test_made_anew(void **state)
     }
     tr_free(bytes);
     tr_free(first.v);
+    /* a whole file of another picture of the same shape */
+    char twin[2][600] = { "", "" };
+    int n_twin = 0;
+    d = opendir(in_dir("cache"));
+    for (struct dirent *e; (e = readdir(d));)
+        if (e->d_name[0] != '.' && !strstr(path, e->d_name)) snprintf(twin[n_twin++], sizeof twin[0], "%s", in_dir("cache/%s", e->d_name));
+    closedir(d);
+    assert_int_equal(n_twin, 2);
+    ok(tr_file_read(&bytes, &n, twin[0], 1 << 24));
+    put_bytes(twin[1], bytes, n);
+    tr_free(bytes);
+    n_note = 0;
+    ok(tr_latents_open(&z, &s, &a));
+    assert_int_equal(n_note, 1);
+    assert_non_null(strstr(last_note, "is of another picture or treatment"));
+    tr_latents_close(z);
     /* a file of NaN with a digest that fits it */
     tr_safetensors *f = NULL;
     tr_named list[4];

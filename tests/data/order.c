@@ -66,6 +66,10 @@ static void test_random_access(void **state)
     const int epoch = (int)tr_order_epoch_batches(a);
     for (int n = 0; n + epoch < MANY; n++) n_same += memcmp(all[n], all[n + epoch], sizeof index) == 0;
     assert_true(n_same < MANY / 10);            /* and another in each epoch */
+    n_same = 0;                                 /* with other company */
+    for (int n = 0; n < epoch; n++)
+        for (int k = epoch; k < 2 * epoch; k++) n_same += memcmp(all[n], all[k], sizeof index) == 0;
+    assert_int_equal(n_same, 0);
     tr_order_free(a);
     tr_order_free(b);
     b = NULL;
