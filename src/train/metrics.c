@@ -184,19 +184,25 @@ done:
     return st;
 }
 
+tress_status tr_series_reserve(tr_series *s, int64_t n)
+{
+    tress_status st = TRESS_OK;
+    void *p = s->step, *q = s->value;
+    if (n <= s->cap) return TRESS_OK;
+    TR_TRY(tr_realloc(&p, (size_t)s->cap * sizeof *s->step, (size_t)n * sizeof *s->step));
+    s->step = p;
+    TR_TRY(tr_realloc(&q, (size_t)s->cap * sizeof *s->value, (size_t)n * sizeof *s->value));
+    s->value = q;
+    s->cap = n;
+done:
+    return st;
+}
+
 tress_status tr_series_add(tr_series *s, int64_t step, double value)
 {
     tress_status st = TRESS_OK;
     TR_ASSERT(isfinite(value));
-    if (s->n == s->cap) {
-        const int64_t cap = s->cap ? s->cap * 2 : 256;
-        void *p = s->step, *q = s->value;
-        TR_TRY(tr_realloc(&p, (size_t)s->cap * sizeof *s->step, (size_t)cap * sizeof *s->step));
-        s->step = p;
-        TR_TRY(tr_realloc(&q, (size_t)s->cap * sizeof *s->value, (size_t)cap * sizeof *s->value));
-        s->value = q;
-        s->cap = cap;
-    }
+    if (s->n == s->cap) TR_TRY(tr_series_reserve(s, s->cap ? s->cap * 2 : 256));
     s->step[s->n] = step;
     s->value[s->n] = value;
     s->n++;

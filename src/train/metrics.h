@@ -29,6 +29,7 @@ void tr_metrics_close(tr_metrics *m);                           /* NULL is welco
 
 /* (step, value) pairs in the order of the file. Zero-initialise; tr_series_fini. */
 typedef struct tr_series { int64_t *step; double *value; int64_t n, cap; } tr_series;
+TR_CHECKED tress_status tr_series_reserve(tr_series *s, int64_t n);      /* room for n in all. Fails: OOM */
 TR_CHECKED tress_status tr_series_add(tr_series *s, int64_t step, double value);        /* value finite. Fails: OOM */
 void tr_series_fini(tr_series *s);
 /* Append to out[k] what lines of the file say of name[k], for n names in one reading; lines without "step" or the name, and values that

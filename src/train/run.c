@@ -32,6 +32,7 @@ typedef struct run {
     int64_t     step, saved;                    /* steps done; the step of the newest checkpoint, -1: none */
     tr_lr       lr;
     bool        bare;                           /* the base's pictures are drawn */
+    bool        torn;                           /* within an update or with the average in place: the state is that of no step */
 } run;
 
 /* ---- words ------------------------------------------------------------------------------------------------- */
@@ -77,39 +78,54 @@ static bool on_cancelled(void *self) { return cancelled(((stage *)self)->r); }
 typedef tress_status (*writer)(void *self);
 static tress_status patiently(run *r, writer write, void *self)
 {
-    for (int seconds = 1;; seconds = seconds < 15 ? 2 * seconds : 30) {
+    for (int tenths = 2;; tenths = tenths < 150 ? 2 * tenths : 300) {
         const tress_status st = write(self);
         if (st != TRESS_E_IO || !tr_disk_full()) return st;
-        sayf(r, "%s; the run waits, and tries again in %d s: make room and it goes on", tr_message(), seconds);
-        for (int i = 0; i < 5 * seconds; i++) {
-            if (cancelled(r)) return tr_note(st, "interrupted while the disk is full, after step %" PRId64 ", the newest checkpoint being that of step %" PRId64, r->step, r->saved);
-            nanosleep(&(struct timespec){ .tv_nsec = 200000000 }, NULL);
+        sayf(r, "%s; the run waits, and tries again in %g s: make room and it goes on", tr_message(), tenths / 10.0);
+        for (int i = 0; i < tenths; i++) {
+            if (!cancelled(r)) nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
+            else if (r->saved < 0) return tr_note(st, "interrupted while the disk is full, after step %" PRId64 ", before there was a checkpoint", r->step);
+            else return tr_note(st, "interrupted while the disk is full, after step %" PRId64 ", the newest checkpoint being that of step %" PRId64, r->step, r->saved);
         }
     }
 }
 
 /* ---- opening ----------------------------------------------------------------------------------------------- */
+/* Also what a resume without other options begins from. */
+static tress_status write_config(void *self)
+{
+    tress_status st = TRESS_OK;
+    const run *r = self;
+    char *path = NULL;
+    TR_TRY(tr_path_join(&path, r->a->run, "config.json"));
+    TR_TRY(tr_file_write(path, r->env->config, strlen(r->env->config)));
+done:
+    tr_free(path);
+    return st;
+}
+
 static tress_status open_folder(run *r)
 {
     tress_status st = TRESS_OK;
     char *path = NULL;
-    static const char *const inside[] = { "checkpoints", "samples" };
+    static const char *const inside[] = { "checkpoints", "samples", "latents" };
     const char *resume = r->a->resume;
     TR_TRY(tr_dir_make(r->a->run));
     TR_TRY(tr_lock_open(&r->lock, r->a->run));
     if (!resume) TR_TRY(tr_lock_check_empty(r->a->run));
-    TR_TRY(tr_path_join(&r->checkpoints, r->a->run, "checkpoints"));
-    for (int i = 0; i < 2; i++) {
+    TR_TRY(tr_checkpoint_clean(r->a->run, say, r));
+    TR_TRY(tr_path_join(&r->checkpoints, r->a->run, inside[0]));
+    for (int i = 0; i < 3; i++) {                   /* latents only where they are the run's own: runs may share another folder */
         TR_TRY(tr_path_join(&path, r->a->run, inside[i]));
-        TR_TRY(tr_dir_make(path));
+        if (i < 2) TR_TRY(tr_dir_make(path));
+        if (tr_dir_exists(path)) TR_TRY(tr_checkpoint_clean(path, say, r));
         tr_free(path);
         path = NULL;
     }
-    TR_TRY(tr_checkpoint_clean(r->checkpoints, say, r));
-    TR_TRY(tr_checkpoint_clean(r->a->run, say, r));
     if (resume && strcmp(resume, "latest") == 0) TR_TRY(tr_checkpoint_latest(&r->resume, r->checkpoints, say, r));
     else if (resume) TR_TRY(tr_checkpoint_open(&r->resume, resume));
     if (resume && !r->resume) sayf(r, "%s holds no checkpoint yet: the run begins from its start", r->checkpoints);
+    if (!r->resume) TR_TRY(patiently(r, write_config, r));      /* else once it is known to fit */
 done:
     tr_free(path);
     return st;
@@ -130,9 +146,11 @@ done:
     return st;
 }
 
-static tress_status open_latents(run *r)
+/* What was encoded before a failure is kept, so that the call can be made again. */
+static tress_status open_latents(void *self)
 {
     tress_status st = TRESS_OK;
+    run *r = self;
     stage g = { r, "latents", tr_seconds() };
     const tr_data_hooks hooks = { &g, on_progress, on_note, on_cancelled };
     char *own = NULL;
@@ -157,7 +175,6 @@ static tress_status identify(run *r)
     TR_TRY(tr_str_printf(&blocks, "%s", a->n_block ? "" : "all"));
     for (int i = 0; i < a->n_block; i++) TR_TRY(tr_str_printf(&blocks, "%s%d", i ? "," : "", a->block[i]));
     if (blocks.len > 900) TR_TRY(tr_fail(TRESS_E_ARG, "--blocks names %d blocks, which is too long a list", a->n_block));
-    TR_TRY(tr_identity_add(d, "data", "%s", tr_latents_digest(r->latents)));
     TR_TRY(tr_identity_add(d, "base model", "%s", r->env->contract->base));
     TR_TRY(tr_identity_add(d, "ControlNet", "%s", r->env->contract->control));
     TR_TRY(tr_identity_add(d, "seed", "%" PRIu64, a->seed));
@@ -171,13 +188,20 @@ static tress_status identify(run *r)
         { "beta1", a->beta1 }, { "beta2", a->beta2 }, { "epsilon", a->epsilon }, { "weight-decay", a->weight_decay }, { "max-grad-norm", a->max_grad_norm },
         { "ema", a->ema }, { "logit-mean", a->logit_mean }, { "logit-std", a->logit_std }, { "mode-scale", a->mode_scale }, { "training-shift", a->training_shift },
         { "unmasked-weight", (double)a->unmasked_weight }, { "zero-text-rows", a->zero_text_rows },
+        /* of the pictures: all in the digest of the data too, but here they have names */
+        { "resolution", r->specs.latents.prepare.resolution }, { "buckets", a->buckets }, { "augment-flip", a->augment_flip },
+        { "augment-rotate", a->augment_rotate }, { "augment-translate", a->augment_translate }, { "augment-scale", a->augment_scale },
+        { "augment-stroke-width", a->augment_stroke_width }, { "augment-variants", a->augment_variants }, { "mask-grow", a->mask_grow },
+        { "mask-blur", a->mask_blur }, { "validation-split", a->validation_split },
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) TR_TRY(tr_identity_add_number(d, numbers[i].name, numbers[i].value));
     const struct { const char *name; const char *value; } words[] = {
         { "lr-schedule", tr_lr_name((tr_lr_kind)a->lr_schedule) }, { "timestep-sampling", tr_sigma_name((tr_sigma_kind)a->timestep_sampling) },
         { "optimizer", t->adam8 ? "adamw8bit" : "adamw" }, { "mixed-precision", t->precision == TR_F16 ? "fp16" : t->precision == TR_BF16 ? "bf16" : "no" },
         { "mask-normalize", t->normalize == TR_MASK_PER_SAMPLE ? "per-sample" : t->normalize == TR_MASK_PER_BATCH ? "per-batch" : "none" },
-        { "control-last-block", t->control_last ? "vendor" : "diffusers" },
+        { "control-last-block", t->control_last ? "vendor" : "diffusers" }, { "fit", a->fit == TRESS_FIT_LETTERBOX ? "letterbox" : "crop" },
+        { "control-image", r->env->contract->control_image }, { "control-range", r->env->contract->control_range },
+        { "data", tr_latents_digest(r->latents) },
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) TR_TRY(tr_identity_add(d, words[i].name, "%s", words[i].value));
 done:
@@ -192,13 +216,15 @@ static tress_status choose_keep(run *r)
     static const char *const name[] = { "off: everything is kept", "attention: attention's results are kept", "on: blocks' inputs alone are kept" };
     tress_status st = TRESS_OK;
     int64_t h = 0, w = 0, bytes[3] = { 0 };
+    const int cell = r->specs.latents.prepare.cell;
     const int64_t limit = r->a->max_vram > 0 ? r->a->max_vram : r->env->memory_max, weights = r->env->weight_bytes;
     const tress_checkpointing asked = r->a->gradient_checkpointing;
-    for (int i = 0; i < tr_latents_count(r->latents); i++) {
-        const tr_latents_item x = tr_latents_at(r->latents, i);
-        if ((int64_t)x.h * x.w <= h * w) continue;
-        h = x.h;
-        w = x.w;
+    for (int i = 0; i < r->env->check->data->n_item; i++) {     /* before a picture is encoded, which takes long */
+        int width = 0, height = 0;
+        tr_prepare_size(&width, &height, &r->specs.latents.prepare, r->env->check->facts[i].width, r->env->check->facts[i].height);
+        if ((int64_t)(width / cell) * (height / cell) <= h * w) continue;
+        h = height / cell;
+        w = width / cell;
     }
     int keep = asked == TRESS_CHECKPOINTING_ON ? TR_KEEP_INPUT : asked == TRESS_CHECKPOINTING_ATTENTION ? TR_KEEP_ATTENTION : TR_KEEP_ALL;
     for (int level = keep; level <= TR_KEEP_INPUT; level++) {
@@ -210,24 +236,50 @@ static tress_status choose_keep(run *r)
     }
     if (limit > 0 && weights + bytes[keep] > limit)
         TR_TRY(tr_fail(TRESS_E_OOM, "training at %" PRId64 " x %" PRId64 " pixels, batch %d, takes %.2f GiB: %.2f of weights and %.2f beside them, with gradient checkpointing %s; "
-                       "--max-vram leaves %.2f: a smaller --resolution or --batch takes less", w * r->specs.latents.prepare.cell, h * r->specs.latents.prepare.cell, r->a->batch,
+                       "--max-vram leaves %.2f: a smaller --resolution or --batch takes less", w * cell, h * cell, r->a->batch,
                        (double)(weights + bytes[keep]) / 0x1p30, (double)weights / 0x1p30, (double)bytes[keep] / 0x1p30, name[keep], (double)limit / 0x1p30));
     r->specs.trainer.keep = (tr_keep)keep;
     sayf(r, "memory: %.2f GiB of weights (mapped), %.2f GiB for a step of %d at %" PRId64 " x %" PRId64 " pixels; gradient checkpointing %s",
-         (double)weights / 0x1p30, (double)bytes[keep] / 0x1p30, r->a->batch, w * r->specs.latents.prepare.cell, h * r->specs.latents.prepare.cell, name[keep]);
+         (double)weights / 0x1p30, (double)bytes[keep] / 0x1p30, r->a->batch, w * cell, h * cell, name[keep]);
 done:
     return st;
 }
 
 /* ---- the trainer ------------------------------------------------------------------------------------------------ */
+static tress_status open_show(void *self)
+{
+    run *r = self;
+    return tr_show_open(&r->show, r->a->run, r->step, r->a->steps, r->a->resume != NULL, &r->env->hooks);
+}
+
+/* Where a run goes on from an older checkpoint, what came after it is of another past: logs are cut to the step, and so are these. */
+static tress_status remove_newer(run *r)
+{
+    tress_status st = TRESS_OK;
+    char **list = NULL, *path = NULL;
+    int n = 0, n_gone = 0;
+    TR_TRY(tr_dir_list(&list, &n, r->checkpoints));
+    for (int i = n - 1; i >= 0; i--) {                          /* sorted: the newest first, so that a kill leaves no gap */
+        if (tr_checkpoint_step(list[i]) <= r->step) continue;
+        tr_free(path);
+        path = NULL;
+        TR_TRY(tr_path_join(&path, r->checkpoints, list[i]));
+        TR_TRY(tr_file_remove(path));
+        n_gone++;
+    }
+    if (n_gone) sayf(r, "%d newer checkpoint%s removed", n_gone, n_gone == 1 ? " is" : "s are");
+done:
+    tr_free(path);
+    tr_names_free(list, n);
+    return st;
+}
+
 static tress_status open_trainer(run *r)
 {
     tress_status st = TRESS_OK;
     const tress_train_args *a = r->a;
     const tr_feed_spec feed = { .batch = a->batch, .accumulation = a->gradient_accumulation, .sketch_dropout = a->sketch_dropout, .seed = a->seed,
                                 .sigma = { (tr_sigma_kind)a->timestep_sampling, a->logit_mean, a->logit_std, a->mode_scale, a->training_shift } };
-    char *path = NULL;
-    r->saved = -1;
     TR_TRY(tr_feed_new(&r->feed, r->latents, &feed));
     TR_TRY(tr_trainer_new(&r->trainer, r->stream, r->env->transformer, r->env->controlnet, &r->specs.trainer));
     if (r->resume) {
@@ -236,12 +288,11 @@ static tress_status open_trainer(run *r)
         sayf(r, "going on after step %" PRId64 " of %s", r->step, tr_checkpoint_file(r->resume));
         tr_checkpoint_close(r->resume);
         r->resume = NULL;
+        TR_TRY(remove_newer(r));
+        TR_TRY(patiently(r, write_config, r));
     }
-    TR_TRY(tr_path_join(&path, a->run, "config.json"));
-    TR_TRY(tr_file_write(path, r->env->config, strlen(r->env->config)));
-    TR_TRY(tr_show_open(&r->show, a->run, r->step, a->steps, &r->env->hooks));
+    TR_TRY(patiently(r, open_show, r));
 done:
-    tr_free(path);
     return st;
 }
 
@@ -277,11 +328,11 @@ static tress_status sync_logs(void *self) { return tr_show_sync(((run *)self)->s
 static tress_status save(run *r)
 {
     tress_status st = TRESS_OK;
+    TR_TRY(patiently(r, sync_logs, r));                         /* first: a checkpoint on the disk means that its steps' records are, too */
     if (r->saved != r->step) TR_TRY(patiently(r, write_checkpoint, r));
     r->saved = r->step;
     TR_TRY(tr_checkpoint_prune(r->checkpoints, r->a->keep_checkpoints, say, r));
     TR_TRY(patiently(r, write_lora, r));
-    TR_TRY(patiently(r, sync_logs, r));
     TR_TRY(patiently(r, draw_curve, r));
 done:
     return st;
@@ -304,6 +355,7 @@ static tress_status validate(run *r)
     tr_train_loss loss;
     int n = 0;
     if (r->n_held == 0) return TRESS_OK;
+    r->torn = true;
     TR_TRY(tr_trainer_use_average(r->trainer, r->stream, true));
     for (int i = 0; st == TRESS_OK && i < tr_latents_count(r->latents) && n < VALIDATION_MAX; i++) {
         if (!tr_latents_at(r->latents, i).held) continue;
@@ -315,6 +367,7 @@ static tress_status validate(run *r)
         }
     }
     const tress_status back = tr_trainer_use_average(r->trainer, r->stream, false);
+    if (back == TRESS_OK) r->torn = false;
     if (st == TRESS_OK) st = back;
     if (st != TRESS_OK) goto done;
     for (int k = 0; k < TR_VALIDATION_N; k++) {
@@ -356,9 +409,11 @@ static tress_status draw_sheet(run *r)
         if (st != TRESS_OK) goto done;
         r->bare = true;
     }
+    r->torn = true;
     TR_TRY(tr_trainer_use_average(r->trainer, r->stream, true));
     st = r->env->sheet(r->env->self, &sheet, item, n, false);
     const tress_status back = tr_trainer_use_average(r->trainer, r->stream, false);
+    if (back == TRESS_OK) r->torn = false;
     if (st == TRESS_OK) st = back;
     if (st != TRESS_OK) goto done;
     const sheet_report x = { r, sheet };
@@ -366,7 +421,9 @@ static tress_status draw_sheet(run *r)
     TR_TRY(patiently(r, sheet_events, (void *)&x));
 done:
     tr_image_free(sheet);
-    return st;
+    if (st != TRESS_E_NONFINITE) return st;
+    sayf(r, "no sheet after step %" PRId64 ": %s", r->step, tr_message());       /* a picture lost; of training itself the steps tell */
+    return TRESS_OK;
 }
 
 /* ---- a step ------------------------------------------------------------------------------------------------------ */
@@ -399,7 +456,9 @@ static tress_status one_step(run *r)
         if (!good) snprintf(bad, sizeof bad, "%s", tr_feed_name(r->feed, loss.i_bad));
     }
     const double rate = tr_lr_at(&r->lr, r->step);
+    r->torn = true;
     st = tr_trainer_update(r->trainer, r->stream, rate, good, &u);
+    if (st == TRESS_OK || st == TRESS_E_NONFINITE) r->torn = false;             /* taken, or skipped */
     if (!u.finite) tell_bad_step(r, good ? names : bad, &u);
     if (st != TRESS_OK) {
         st = u.bad_block >= 0 ? tr_note(st, "step %" PRId64 ", block %d, pictures %s", r->step + 1, u.bad_block, names)
@@ -409,7 +468,7 @@ static tress_status one_step(run *r)
     r->step++;
     const tr_show_step s = { .step = r->step, .loss = total, .learning_rate = rate, .grad_norm = u.grad_norm, .scale = tr_trainer_scale(r->trainer)->scale,
                              .epoch = (double)r->step / (double)tr_feed_epoch_steps(r->feed), .n_image = (int64_t)a->batch * a->gradient_accumulation,
-                             .n_skipped = tr_trainer_scale(r->trainer)->n_skipped, .finite = u.finite };
+                             .n_skipped = tr_trainer_scale(r->trainer)->n_skipped };
     const step_report x = { r, &s };
     TR_TRY(tr_show_step_done(r->show, &s));
     TR_TRY(patiently(r, step_metrics, (void *)&x));
@@ -419,20 +478,24 @@ done:
 }
 
 static bool due(int64_t every, int64_t step) { return every > 0 && step % every == 0; }
+static bool validation_is_due(const run *r, bool edge) { return r->a->validate_every > 0 && (edge || due(r->a->validate_every, r->step)); }
+static bool sheet_is_due(const run *r, bool edge) { return r->a->sample_every > 0 && (edge || due(r->a->sample_every, r->step)); }
 
 static tress_status go(run *r)
 {
     tress_status st = TRESS_OK;
     const tress_train_args *a = r->a;
     if (r->step >= a->steps) sayf(r, "all %" PRId64 " steps are done already", a->steps);
-    if (r->step == 0 && a->validate_every > 0) TR_TRY(validate(r));
+    /* what a process before this one was to do after its last step, but was ended before */
+    if (validation_is_due(r, r->step == 0 || r->step >= a->steps) && !tr_show_has_validation(r->show, r->step)) TR_TRY(validate(r));
+    if (r->step > 0 && sheet_is_due(r, r->step >= a->steps) && !tr_show_has_sheet(r->show, r->step)) TR_TRY(draw_sheet(r));
     while (r->step < a->steps) {
         TR_TRY(tr_stream_poll(r->stream));
         TR_TRY(one_step(r));
         const bool last = r->step == a->steps;
-        if (a->validate_every > 0 && (last || due(a->validate_every, r->step))) TR_TRY(validate(r));
+        if (validation_is_due(r, last)) TR_TRY(validate(r));
         if (due(a->save_every, r->step) && !last) TR_TRY(save(r));          /* before the pictures, which take long */
-        if (a->sample_every > 0 && (last || due(a->sample_every, r->step))) TR_TRY(draw_sheet(r));
+        if (sheet_is_due(r, last)) TR_TRY(draw_sheet(r));
         if (tr_show_curve_is_old(r->show)) TR_TRY(patiently(r, draw_curve, r));
     }
     TR_TRY(save(r));
@@ -443,14 +506,16 @@ done:
 /* An end before the end: what was done is kept. */
 static tress_status end_early(run *r, tress_status why)
 {
+    tress_status st = TRESS_OK;
     char text[1024];
     snprintf(text, sizeof text, "%s", tr_message());
-    if (why != TRESS_E_CANCELLED && why != TRESS_E_NONFINITE) return why;
-    if (why == TRESS_E_CANCELLED && r->step == 0) return why;
-    const tress_status st = save(r);
+    if (r->torn || r->step == 0) return why;
+    if (why == TRESS_E_CANCELLED || why == TRESS_E_NONFINITE) st = save(r);
+    else if (r->saved != r->step && write_checkpoint(r) != TRESS_OK) return tr_fail(why, "%s", text);  /* once: no waiting where something else is wrong */
     if (st != TRESS_OK) return st;
-    if (why == TRESS_E_NONFINITE) return tr_fail(why, "%s; the run is saved as it was after step %" PRId64, text, r->step);
-    return tr_fail(TRESS_E_SAVED, "interrupted after step %" PRId64 " of %" PRId64 "; saved, go on with --resume latest", r->step, r->a->steps);
+    if (why == TRESS_E_CANCELLED)
+        return tr_fail(TRESS_E_SAVED, "interrupted after step %" PRId64 " of %" PRId64 "; saved, go on with --resume latest", r->step, r->a->steps);
+    return tr_fail(why, "%s; the run is saved as it was after step %" PRId64, text, r->step);
 }
 
 tress_status tr_run(const tr_run_env *env, const tress_train_args *args, const tr_run_specs *specs)
@@ -466,10 +531,10 @@ tress_status tr_run(const tr_run_env *env, const tress_train_args *args, const t
     TR_TRY(tr_stream_new(&r->stream, env->device));
     tr_stream_set_cancel(r->stream, cancelled, r);
     TR_TRY(split_data(r));
-    TR_TRY(open_folder(r));
-    TR_TRY(open_latents(r));
-    TR_TRY(identify(r));
     TR_TRY(choose_keep(r));
+    TR_TRY(open_folder(r));
+    TR_TRY(patiently(r, open_latents, r));
+    TR_TRY(identify(r));
     TR_TRY(open_trainer(r));
     st = go(r);
     if (st != TRESS_OK) st = end_early(r, st);

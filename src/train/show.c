@@ -9,6 +9,7 @@ const float tr_validation_sigma[TR_VALIDATION_N] = { 0.1f, 0.3f, 0.5f, 0.7f, 0.9
 #define SMOOTH 0.98                             /* weight of the past: about the last fifty steps */
 #define CURVE_SECONDS 30
 #define RATE_SMOOTH 0.9
+#define RESERVE_MAX (1 << 16)                   /* steps whose numbers have room from the start: 2 MiB */
 
 struct tr_show {
     char       *dir, *svg;
@@ -45,7 +46,7 @@ static tress_status read_past(tr_show *w, const char *path)
     return st;
 }
 
-tress_status tr_show_open(tr_show **out, const char *dir, int64_t step, int64_t total, const tress_hooks *hooks)
+tress_status tr_show_open(tr_show **out, const char *dir, int64_t step, int64_t total, bool resumed, const tress_hooks *hooks)
 {
     tress_status st = TRESS_OK;
     tr_show *w = NULL;
@@ -63,7 +64,10 @@ tress_status tr_show_open(tr_show **out, const char *dir, int64_t step, int64_t 
     TR_TRY(tr_path_join(&path, dir, "metrics.jsonl"));
     TR_TRY(tr_metrics_open(&w->metrics, path, step, say, &w->hooks));
     TR_TRY(read_past(w, path));
-    TR_TRY(tr_events_open(&w->events, dir, step > 0 ? step : -1));
+    const int64_t more = total - step < RESERVE_MAX ? total - step : RESERVE_MAX;
+    TR_TRY(tr_series_reserve(&w->loss, w->loss.n + more));
+    TR_TRY(tr_series_reserve(&w->lr, w->lr.n + more));
+    TR_TRY(tr_events_open(&w->events, dir, resumed ? step : -1));
     *out = w;
     w = NULL;
 done:
@@ -93,7 +97,7 @@ tress_status tr_show_step_done(tr_show *w, const tr_show_step *s)
     const double now = tr_seconds(), rate = (double)s->n_image / fmax(now - w->last, 1e-9);
     w->images_per_second = w->images_per_second > 0 ? RATE_SMOOTH * w->images_per_second + (1 - RATE_SMOOTH) * rate : rate;
     w->last = now;
-    if (s->finite) {
+    if (isfinite(s->loss)) {                    /* as read_past takes it: whether the gradients were finite, the log does not say */
         w->smoothed = tr_mean_add(&w->smooth, s->loss);
         TR_TRY(tr_series_add(&w->loss, s->step, s->loss));
     }
@@ -153,15 +157,24 @@ tress_status tr_show_validation_events(tr_show *w, int64_t step, const double lo
 }
 
 /* ---- pictures ---------------------------------------------------------------------------------------------- */
+#define SHEET_NAME "samples/step-%06" PRId64 ".png"
+
 tress_status tr_show_sheet_file(tr_show *w, int64_t step, const tr_image *sheet)
 {
     tress_status st = TRESS_OK;
     tr_str path = { 0 };
-    TR_TRY(tr_str_printf(&path, "%s/samples/step-%06" PRId64 ".png", w->dir, step));
+    TR_TRY(tr_str_printf(&path, "%s/" SHEET_NAME, w->dir, step));
     TR_TRY(tr_image_write(sheet, path.s, NULL));
 done:
     tr_str_fini(&path);
     return st;
+}
+
+bool tr_show_has_sheet(const tr_show *w, int64_t step)
+{
+    char path[4096];
+    const int n = snprintf(path, sizeof path, "%s/" SHEET_NAME, w->dir, step);
+    return n > 0 && (size_t)n < sizeof path && tr_file_exists(path);
 }
 
 tress_status tr_show_sheet_events(tr_show *w, int64_t step, const tr_image *sheet)
@@ -174,6 +187,11 @@ tress_status tr_show_sheet_events(tr_show *w, int64_t step, const tr_image *shee
 done:
     tr_free(bytes);
     return st;
+}
+
+bool tr_show_has_validation(const tr_show *w, int64_t step)
+{
+    return w->validation.n > 0 && w->validation.step[w->validation.n - 1] == step;
 }
 
 bool tr_show_curve_is_old(const tr_show *w) { return tr_seconds() - w->curve_at > CURVE_SECONDS; }
