@@ -143,10 +143,11 @@ tress_status tress_train(tress *t, const tress_model_args *model, const tress_tr
     wanted.n_lora = 0;
     wanted.no_control = false;
     TR_TRY(check_args(a));
-    TR_TRY(look_through(&check, &data, &t->host, a->data));         /* before a weight is read */
+    /* what is told at once first, then what takes long: names and headers, all pictures, all weights */
     TR_TRY(tr_bundle_open(&k.m, &t->host, &wanted, TR_WANT_ALL));
     TR_TRY(tr_run_specs_make(&k.specs, a, k.m->transformer, k.m->controlnet, k.m->vae));
     TR_TRY(tr_train_config(&config, &wanted, a));
+    TR_TRY(look_through(&check, &data, &t->host, a->data));
     TR_TRY(tr_bundle_scan(k.m));
     TR_TRY(make_contract(&contract, k.m, a, &k.specs));
     TR_TRY(tr_train_sheets_new(&k.sheets, k.m, a, &k.specs.latents.prepare));

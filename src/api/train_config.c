@@ -83,7 +83,14 @@ tress_status tr_train_config(char **out, const tress_model_args *model, const tr
     }
     if (a->max_vram > 0 && json_object_set_new(o, "max-vram", json_real((double)a->max_vram / 0x1p30)))
         TR_TRY(tr_fail(TRESS_E_OOM, "no memory for the run's configuration"));
-    text = json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(12));
+    for (int digits = 12; digits <= 17; digits++) {              /* the fewest that give every number back: a run goes on only as it began */
+        free(text);
+        text = json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(digits));
+        json_t *back = text ? json_loads(text, 0, NULL) : NULL;
+        const bool same = json_equal(o, back) == 1;
+        json_decref(back);
+        if (same) break;
+    }
     if (!text) TR_TRY(tr_fail(TRESS_E_OOM, "no memory for the run's configuration"));
     TR_TRY(tr_strdup(out, text));
 done:
