@@ -165,6 +165,7 @@ done:
 }
 
 /* ---- what a resumed run must find again ---------------------------------------------------------------------- */
+/* All but the data, so that a resume is refused before a picture is encoded. */
 static tress_status identify(run *r)
 {
     tress_status st = TRESS_OK;
@@ -201,9 +202,9 @@ static tress_status identify(run *r)
         { "mask-normalize", t->normalize == TR_MASK_PER_SAMPLE ? "per-sample" : t->normalize == TR_MASK_PER_BATCH ? "per-batch" : "none" },
         { "control-last-block", t->control_last ? "vendor" : "diffusers" }, { "fit", a->fit == TRESS_FIT_LETTERBOX ? "letterbox" : "crop" },
         { "control-image", r->env->contract->control_image }, { "control-range", r->env->contract->control_range },
-        { "data", tr_latents_digest(r->latents) },
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) TR_TRY(tr_identity_add(d, words[i].name, "%s", words[i].value));
+    if (r->resume) TR_TRY(tr_identity_check(d, r->resume));
 done:
     tr_str_fini(&blocks);
     return st;
@@ -533,8 +534,9 @@ tress_status tr_run(const tr_run_env *env, const tress_train_args *args, const t
     TR_TRY(split_data(r));
     TR_TRY(choose_keep(r));
     TR_TRY(open_folder(r));
-    TR_TRY(patiently(r, open_latents, r));
     TR_TRY(identify(r));
+    TR_TRY(patiently(r, open_latents, r));
+    TR_TRY(tr_identity_add(&r->identity, "data", "%s", tr_latents_digest(r->latents)));
     TR_TRY(open_trainer(r));
     st = go(r);
     if (st != TRESS_OK) st = end_early(r, st);

@@ -34,6 +34,7 @@ done:
 tress_status tr_identity_add_number(tr_identity *d, const char *name, double value)
 {
     char text[40];
+    if (value == floor(value) && fabs(value) < 1e15) return tr_identity_add(d, name, "%.0f", value);
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);
         double back;
@@ -54,7 +55,7 @@ void tr_identity_fini(tr_identity *d)
 
 static void field_key(char key[128], const char *name) { snprintf(key, 128, PREFIX "%s", name); }
 
-static tress_status compare(const tr_checkpoint *c, const tr_identity *d)
+tress_status tr_identity_check(const tr_identity *d, const tr_checkpoint *c)
 {
     char key[128];
     for (int i = 0; i < d->n; i++) {
@@ -120,7 +121,7 @@ tress_status tr_state_load(const tr_checkpoint *c, tr_trainer *t, tr_stream *s, 
 {
     tress_status st = TRESS_OK;
     numbers v;
-    TR_TRY(compare(c, d));
+    TR_TRY(tr_identity_check(d, c));
     for (int i = 0; i < N_FIELD; i++) {
         int64_t x;
         TR_TRY(tr_checkpoint_int(c, fields[i].key, fields[i].min, fields[i].max, &x));

@@ -16,6 +16,8 @@ TR_CHECKED tress_status tr_identity_add(tr_identity *d, const char *name, const 
 /* A number, in as few digits as give it back. */
 TR_CHECKED tress_status tr_identity_add_number(tr_identity *d, const char *name, double value);
 void tr_identity_fini(tr_identity *d);
+/* Is c of a run with these fields? Fails: FORMAT naming the first that differs. */
+TR_CHECKED tress_status tr_identity_check(const tr_identity *d, const tr_checkpoint *c);
 
 /* Write DIR/step-%09d.safetensors: adapters, moments, average, loss scale, steps, identity, config. Room for the state is kept in *room between
  * calls (tr_trainer_state_fini). Fails: as tr_checkpoint_save. */
