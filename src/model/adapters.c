@@ -16,6 +16,7 @@ struct tr_adapters {
     int        rank;
     float      scale;                           /* alpha / r */
     tr_tensor  params, grads;                   /* F32 [n] */
+    tr_tensor  shown;                           /* what the model computes with: params, or somebody's */
     adapter   *at;
     int        n;
     bool       on;
@@ -49,11 +50,15 @@ static bool wanted(const tr_adapter_spec *c, int block)
     return c->n_block == 0;
 }
 
+/* alpha / r must neither vanish nor take B to infinity, in a product or in the quotient of tr_adapters_load. */
+#define ALPHA_MIN 1e-6
+#define ALPHA_MAX 1e6
 static tress_status check_spec(const tr_mmdit *m, const tr_adapter_spec *c)
 {
     const int n_block = tr_mmdit_get_config(m)->n_block;
     if (c->rank < 1 || c->rank > TR_LORA_RANK_MAX) return tr_fail(TRESS_E_ARG, "rank %d, expected 1 to %d", c->rank, TR_LORA_RANK_MAX);
-    if (!(c->alpha > 0) || !isfinite(c->alpha)) return tr_fail(TRESS_E_ARG, "alpha %g, expected a number above 0", (double)c->alpha);
+    if (!(c->alpha >= ALPHA_MIN && c->alpha <= ALPHA_MAX))
+        return tr_fail(TRESS_E_ARG, "alpha %g, expected %g to %g", (double)c->alpha, ALPHA_MIN, ALPHA_MAX);
     for (int i = 0; i < c->n_block; i++)
         if (c->block[i] < 0 || c->block[i] >= n_block)
             return tr_fail(TRESS_E_ARG, "block %d is to learn, the transformer has blocks 0 to %d", c->block[i], n_block - 1);
@@ -85,6 +90,7 @@ static tress_status choose(tr_adapters *k, tr_mmdit *m, const tr_adapter_spec *c
     if (k->n == 0) TR_TRY(tr_fail(TRESS_E_ARG, "no layer is left to learn: targets and blocks leave none"));
     TR_TRY(tr_device_take(k->device, &k->params, TR_F32, TR_DIMS(at)));
     TR_TRY(tr_device_take(k->device, &k->grads, TR_F32, TR_DIMS(at)));
+    k->shown = k->params;
 done:
     return st;
 }
@@ -165,13 +171,19 @@ void tr_adapters_attach(tr_adapters *k, bool on)
 {
     for (int i = 0; i < k->n; i++) {
         tr_linear_layer *l = k->at[i].layer;
-        l->a = on ? part(k, k->params, i, false) : tr_none();
-        l->up = on ? part(k, k->params, i, true) : tr_none();
+        l->a = on ? part(k, k->shown, i, false) : tr_none();
+        l->up = on ? part(k, k->shown, i, true) : tr_none();
         l->da = on ? part(k, k->grads, i, false) : tr_none();
         l->dup = on ? part(k, k->grads, i, true) : tr_none();
         l->low_scale = on ? k->scale : 0;
     }
     k->on = on;
+}
+
+void tr_adapters_show(tr_adapters *k, tr_tensor params)
+{
+    k->shown = params;
+    if (k->on) tr_adapters_attach(k, true);
 }
 
 /* ---- looking --------------------------------------------------------------------------------------------- */
@@ -184,26 +196,41 @@ tr_tensor   tr_adapters_grad(const tr_adapters *k, int i) { return part(k, k->gr
 int         tr_adapters_block(const tr_adapters *k, int i) { return k->at[i / 2].block; }
 
 /* ---- from and to files ------------------------------------------------------------------------------------- */
+/* The adapter that a pair of a file goes to. */
+static tress_status match(int *at, const tr_adapters *k, const tr_lora *from, const tr_lora_pair *pair)
+{
+    int i = 0;
+    while (i < k->n && strcmp(k->at[i].layer->name, pair->layer) != 0) i++;
+    if (i == k->n) return tr_fail(TRESS_E_CONTRACT, "%s: %s is not among the layers that learn", tr_lora_path(from), pair->layer);
+    if (pair->rank != k->rank)
+        return tr_fail(TRESS_E_SHAPE, "%s: %s has rank %d, the adapters that learn %d", tr_lora_path(from), pair->layer, pair->rank, k->rank);
+    const tr_tensor w = k->at[i].layer->w;
+    if (!tr_has_dims(pair->a, TR_DIMS(k->rank, w.shape[1])) || !tr_has_dims(pair->up, TR_DIMS(w.shape[0], k->rank)))
+        return tr_fail(TRESS_E_SHAPE, "%s: %s is for a layer from %" PRId64 " to %" PRId64 ", the transformer's is from %" PRId64 " to %" PRId64,
+                       tr_lora_path(from), pair->layer, pair->a.shape[1], pair->up.shape[0], w.shape[1], w.shape[0]);
+    *at = i;
+    return TRESS_OK;
+}
+
 tress_status tr_adapters_load(tr_adapters *k, tr_stream *s, const tr_lora *from)
 {
     tress_status st = TRESS_OK;
     void *up = NULL;
+    int64_t most = 0;
+    int i;
+    for (int j = 0; j < tr_lora_count(from); j++) {          /* all of the file fits, or nothing is changed */
+        TR_TRY(match(&i, k, from, tr_lora_at(from, j)));
+        const int64_t n = k->at[i].layer->w.shape[0] * k->rank;
+        if (n > most) most = n;
+    }
+    TR_TRY(tr_alloc_array(&up, most, sizeof(float)));
     for (int j = 0; j < tr_lora_count(from); j++) {
         const tr_lora_pair *pair = tr_lora_at(from, j);
-        int i = 0;
-        while (i < k->n && strcmp(k->at[i].layer->name, pair->layer) != 0) i++;
-        if (i == k->n) TR_TRY(tr_fail(TRESS_E_CONTRACT, "%s: %s is not among the layers that learn", tr_lora_path(from), pair->layer));
-        const tr_tensor a = part(k, k->params, i, false), b = part(k, k->params, i, true);
-        if (pair->rank != k->rank) TR_TRY(tr_fail(TRESS_E_SHAPE, "%s: %s has rank %d, the adapters that learn %d", tr_lora_path(from), pair->layer, pair->rank, k->rank));
-        if (!tr_has_dims(pair->a, TR_DIMS(a.shape[0], a.shape[1])) || !tr_has_dims(pair->up, TR_DIMS(b.shape[0], b.shape[1])))
-            TR_TRY(tr_fail(TRESS_E_SHAPE, "%s: %s does not fit the layer of the transformer", tr_lora_path(from), pair->layer));
-        TR_TRY(tr_alloc_array(&up, tr_count(b), sizeof(float)));
-        for (int64_t e = 0; e < tr_count(b); e++) ((float *)up)[e] = ((const float *)pair->up.data)[e] / k->scale;
-        TR_TRY(tr_upload(s, a, pair->a.data));
-        TR_TRY(tr_upload(s, b, up));
+        TR_TRY(match(&i, k, from, pair));
+        for (int64_t e = 0; e < tr_count(pair->up); e++) ((float *)up)[e] = ((const float *)pair->up.data)[e] / k->scale;
+        TR_TRY(tr_upload(s, part(k, k->params, i, false), pair->a.data));
+        TR_TRY(tr_upload(s, part(k, k->params, i, true), up));
         TR_TRY(tr_stream_sync(s));
-        tr_free(up);
-        up = NULL;
     }
 done:
     tr_free(up);

@@ -20,7 +20,7 @@ typedef enum tr_target {
 
 typedef struct tr_adapter_spec {
     int         rank;                           /* 1 to TR_LORA_RANK_MAX */
-    float       alpha;
+    float       alpha;                          /* 1e-6 to 1e6 */
     int         targets;                        /* of tr_target */
     const int  *block;                          /* [n_block] the blocks that learn; n_block 0: all */
     int         n_block;
@@ -33,6 +33,8 @@ typedef struct tr_adapters tr_adapters;
 TR_CHECKED tress_status tr_adapters_new(tr_adapters **out, tr_mmdit *m, const tr_adapter_spec *spec);
 void tr_adapters_free(tr_adapters *k);          /* NULL is welcome */
 void tr_adapters_attach(tr_adapters *k, bool on);        /* off: the model is as without them, until on again */
+/* The model computes with params [n], borrowed, in place of the adapters' own, which come back with tr_adapters_params. */
+void tr_adapters_show(tr_adapters *k, tr_tensor params);
 
 tr_tensor tr_adapters_params(const tr_adapters *k);      /* view: F32 [n] on the device */
 tr_tensor tr_adapters_grads(const tr_adapters *k);
@@ -43,7 +45,8 @@ tr_tensor tr_adapters_param(const tr_adapters *k, int i);        /* [r, d_in] or
 tr_tensor tr_adapters_grad(const tr_adapters *k, int i);
 int       tr_adapters_block(const tr_adapters *k, int i);        /* the transformer block it belongs to */
 
-/* Begin where a LoRA file ended: every layer of it must learn here, with this rank. Fails: CONTRACT, SHAPE. */
+/* Begin where a LoRA file ended: every layer of it must learn here, with this rank; those that it lacks begin as they are.
+ * Fails: CONTRACT, SHAPE, OOM; then nothing has changed. */
 TR_CHECKED tress_status tr_adapters_load(tr_adapters *k, tr_stream *s, const tr_lora *from);
 /* A LoRA in memory with alpha / r folded into B, from params [n] (the adapters' own, or an average of them). *out is new. */
 TR_CHECKED tress_status tr_adapters_lora(tr_lora **out, const tr_adapters *k, tr_stream *s, tr_tensor params);

@@ -225,7 +225,7 @@ done:
 }
 
 /* ---- the way back ----------------------------------------------------------------------------------------- */
-/* dx [b, n, d], the gradient of the output, becomes that of mid. */
+/* dx [b, n, d], the gradient of a stream's output, becomes that of mid. Its layers have no adapters. */
 static tress_status feed_forward_back(const walk *w, tr_tensor dx, tr_tensor mid, tr_tensor u, const tr_block_stream *m, tr_tensor mod)
 {
     tress_status st = TRESS_OK;
@@ -246,31 +246,45 @@ done:
     return st;
 }
 
-/* *d_o = scratch = the gradient of attention's output from d_mid; the out layer's adapter learns. */
-static tress_status out_back(tr_tensor *d_o, const walk *w, tr_tensor d_mid, tr_tensor o, const tr_linear_layer *l, tr_tensor mod, int i_gate)
+/* dx, the gradient of a stream's output, becomes that of the stream after attention. */
+static tress_status stream_back(const walk *w, tr_tensor dx, const tr_stream_trace *kept, const tr_block_stream *m, tr_tensor mod, tr_tensor o,
+                                tr_tensor second_o)
 {
     tress_status st = TRESS_OK;
-    TR_TRY(tr_block_scratch(w->s, d_o, d_mid));
+    const tr_arena_mark mark = tr_scratch_push(w->s);
+    tr_tensor mid, u;
+    TR_TRY(make_mid(&mid, w, kept, m, mod, o, second_o));
+    TR_TRY(make_u(&u, w, kept->u, m, mod, mid));
+    TR_TRY(feed_forward_back(w, dx, mid, u, m, mod));
+done:
+    tr_scratch_pop(w->s, mark);
+    return st;
+}
+
+/* d_o [b, n, d] = the gradient of attention's output o from d_mid; the out layer's adapter learns. */
+static tress_status out_back(const walk *w, tr_tensor d_o, tr_tensor d_mid, tr_tensor o, const tr_linear_layer *l, tr_tensor mod, int i_gate)
+{
+    tress_status st = TRESS_OK;
     const tr_arena_mark mark = tr_scratch_push(w->s);
     tr_tensor g;
-    st = tr_block_scratch(w->s, &g, d_mid);
-    if (st == TRESS_OK) st = tr_gate(w->s, tr_rows(g), tr_rows(d_mid), tr_block_chunk(mod, i_gate, d_mid.shape[2]));
-    if (st == TRESS_OK) st = tr_linear_apply_back(w->s, tr_rows(*d_o), tr_rows(g), tr_rows(o), l, tr_none(), w->c->drop);
-    tr_scratch_pop(w->s, mark);
+    TR_TRY(tr_block_scratch(w->s, &g, d_mid));
+    TR_TRY(tr_gate(w->s, tr_rows(g), tr_rows(d_mid), tr_block_chunk(mod, i_gate, d_mid.shape[2])));
+    TR_TRY(tr_linear_apply_back(w->s, tr_rows(d_o), tr_rows(g), tr_rows(o), l, tr_none(), w->c->drop));
 done:
+    tr_scratch_pop(w->s, mark);
     return st;
 }
 
 /* Gradients of the heads of one attention, [b, n, n_head, d_head]; none: not asked for. */
 typedef struct heads_back { tr_tensor q, k, v; } heads_back;
 
-static tress_status new_heads_back(heads_back *g, const walk *w, const heads *x, bool want_q, bool want_kv)
+static tress_status new_heads_back(heads_back *g, const walk *w, const heads *x, bool want_q)
 {
     tress_status st = TRESS_OK;
     *g = (heads_back){ 0 };
     tr_tensor *const part[] = { &g->q, &g->k, &g->v };
     for (int i = 0; i < 3; i++) {
-        if (i == 0 ? !want_q : !want_kv) continue;
+        if (i == 0 && !want_q) continue;
         TR_TRY(tr_block_scratch(w->s, part[i], x->h));
         *part[i] = by_head(w, *part[i]);
     }
@@ -322,7 +336,7 @@ static tress_status second_back(const walk *w, const tr_block_trace *trace, cons
     tress_status st = TRESS_OK;
     const tr_arena_mark mark = tr_scratch_push(w->s);
     heads_back g;
-    TR_TRY(new_heads_back(&g, w, &x->second, true, true));
+    TR_TRY(new_heads_back(&g, w, &x->second, true));
     TR_TRY(attention_back(w, &x->second, &x->second_o, d_o, &(tr_attention_segment){ .k = x->second.k, .v = by_head(w, x->second.v) }, g.q, false, &g, false));
     TR_TRY(heads_back_through(w, &g, &x->second, &w->k->second, dx, trace->image.x, tr_block_chunk(w->c->mod.image, TR_SCALE_MSA2, dx.shape[2]), below, true));
 done:
@@ -337,19 +351,19 @@ static tress_status joint_back(const walk *w, const tr_block_trace *trace, const
     const tr_block *k = w->k;
     const tr_arena_mark mark = tr_scratch_push(w->s);
     const bool text = has_text(k), asks = text && !text_ends(k);
-    const bool words_on = below || learns(k->text.attn.q) || learns(k->text.attn.k) || learns(k->text.attn.v);
+    const bool into_text = text && (below || learns(k->text.attn.q) || learns(k->text.attn.k) || learns(k->text.attn.v));
     const int64_t d = d_image.shape[2];
     heads_back image, words = { 0 };
-    TR_TRY(new_heads_back(&image, w, &x->image, true, true));
-    if (text) TR_TRY(new_heads_back(&words, w, &x->text, asks && words_on, words_on));
+    TR_TRY(new_heads_back(&image, w, &x->image, true));
+    if (into_text) TR_TRY(new_heads_back(&words, w, &x->text, asks));
     TR_TRY(attention_back(w, &x->image, &x->image_o, d_o, &x->segment[0], image.q, false, &image, false));
     if (text) TR_TRY(attention_back(w, &x->image, &x->image_o, d_o, &x->segment[1], image.q, true, &words, false));
     if (asks) {
         TR_TRY(attention_back(w, &x->text, &x->text_o, d_text_o, &x->segment[0], words.q, false, &image, true));
-        if (words_on) TR_TRY(attention_back(w, &x->text, &x->text_o, d_text_o, &x->segment[1], words.q, true, &words, true));
+        if (into_text) TR_TRY(attention_back(w, &x->text, &x->text_o, d_text_o, &x->segment[1], words.q, true, &words, true));
     }
     TR_TRY(heads_back_through(w, &image, &x->image, &k->image.attn, d_image, trace->image.x, tr_block_chunk(w->c->mod.image, TR_SCALE_MSA, d), below, true));
-    if (text && words_on)
+    if (into_text)
         TR_TRY(heads_back_through(w, &words, &x->text, &k->text.attn, d_text, trace->text.x,
                                   tr_block_chunk(w->c->mod.text, asks ? TR_SCALE_MSA : TR_ENDS_SCALE, d), below, asks));
 done:
@@ -364,23 +378,21 @@ tress_status tr_block_train_back(tr_stream *s, const tr_block *k, const tr_block
     const tr_arena_mark mark = tr_scratch_push(s);
     const walk w = { .s = s, .k = k, .c = c, .back = true };
     attention x;
-    tr_tensor mid, u, d_o, d_text_o = tr_none(), d_second = tr_none();
+    tr_tensor d_o, d_text_o = tr_none(), d_second_o = tr_none();
     TR_TRY(make_attention(&x, &w, trace));
-    {
-        const tr_arena_mark inner = tr_scratch_push(s);
-        st = make_mid(&mid, &w, &trace->image, &k->image, c->mod.image, x.image_o.o, x.second_o.o);
-        if (st == TRESS_OK) st = make_u(&u, &w, trace->image.u, &k->image, c->mod.image, mid);
-        if (st == TRESS_OK) st = feed_forward_back(&w, d_image, mid, u, &k->image, c->mod.image);
-        if (st == TRESS_OK && k->text.up) st = make_mid(&mid, &w, &trace->text, &k->text, c->mod.text, x.text_o.o, tr_none());
-        if (st == TRESS_OK && k->text.up) st = make_u(&u, &w, trace->text.u, &k->text, c->mod.text, mid);
-        if (st == TRESS_OK && k->text.up) st = feed_forward_back(&w, d_text, mid, u, &k->text, c->mod.text);
-        tr_scratch_pop(s, inner);
-        if (st != TRESS_OK) goto done;
+    TR_TRY(stream_back(&w, d_image, &trace->image, &k->image, c->mod.image, x.image_o.o, x.second_o.o));
+    TR_TRY(tr_block_scratch(s, &d_o, d_image));
+    TR_TRY(out_back(&w, d_o, d_image, x.image_o.o, k->image.attn.out, c->mod.image, TR_GATE_MSA));
+    if (k->text.up) {
+        TR_TRY(stream_back(&w, d_text, &trace->text, &k->text, c->mod.text, x.text_o.o, tr_none()));
+        TR_TRY(tr_block_scratch(s, &d_text_o, d_text));
+        TR_TRY(out_back(&w, d_text_o, d_text, x.text_o.o, k->text.attn.out, c->mod.text, TR_GATE_MSA));
     }
-    TR_TRY(out_back(&d_o, &w, d_image, x.image_o.o, k->image.attn.out, c->mod.image, TR_GATE_MSA));
-    if (k->second.q) TR_TRY(out_back(&d_second, &w, d_image, x.second_o.o, k->second.out, c->mod.image, TR_GATE_MSA2));
-    if (k->text.up) TR_TRY(out_back(&d_text_o, &w, d_text, x.text_o.o, k->text.attn.out, c->mod.text, TR_GATE_MSA));
-    if (k->second.q) TR_TRY(second_back(&w, trace, &x, d_second, d_image, below));
+    if (k->second.q) {                                      /* before d_image becomes the gradient of the input: it asks for that of mid */
+        TR_TRY(tr_block_scratch(s, &d_second_o, d_image));
+        TR_TRY(out_back(&w, d_second_o, d_image, x.second_o.o, k->second.out, c->mod.image, TR_GATE_MSA2));
+        TR_TRY(second_back(&w, trace, &x, d_second_o, d_image, below));
+    }
     TR_TRY(joint_back(&w, trace, &x, d_o, d_text_o, d_image, d_text, below));
 done:
     tr_scratch_pop(s, mark);

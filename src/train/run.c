@@ -32,7 +32,7 @@ typedef struct run {
     int64_t     step, saved;                    /* steps done; the step of the newest checkpoint, -1: none */
     tr_lr       lr;
     bool        bare;                           /* the base's pictures are drawn */
-    bool        torn;                           /* within an update or with the average in place: the state is that of no step */
+    bool        torn;                           /* within an update: the state is that of no step */
 } run;
 
 /* ---- words ------------------------------------------------------------------------------------------------- */
@@ -356,8 +356,7 @@ static tress_status validate(run *r)
     tr_train_loss loss;
     int n = 0;
     if (r->n_held == 0) return TRESS_OK;
-    r->torn = true;
-    TR_TRY(tr_trainer_use_average(r->trainer, r->stream, true));
+    tr_trainer_use_average(r->trainer, true);
     for (int i = 0; st == TRESS_OK && i < tr_latents_count(r->latents) && n < VALIDATION_MAX; i++) {
         if (!tr_latents_at(r->latents, i).held) continue;
         n++;
@@ -367,9 +366,7 @@ static tress_status validate(run *r)
             if (st == TRESS_OK) v.loss[k] += loss.loss;
         }
     }
-    const tress_status back = tr_trainer_use_average(r->trainer, r->stream, false);
-    if (back == TRESS_OK) r->torn = false;
-    if (st == TRESS_OK) st = back;
+    tr_trainer_use_average(r->trainer, false);
     if (st != TRESS_OK) goto done;
     for (int k = 0; k < TR_VALIDATION_N; k++) {
         v.loss[k] /= n;
@@ -410,12 +407,9 @@ static tress_status draw_sheet(run *r)
         if (st != TRESS_OK) goto done;
         r->bare = true;
     }
-    r->torn = true;
-    TR_TRY(tr_trainer_use_average(r->trainer, r->stream, true));
+    tr_trainer_use_average(r->trainer, true);
     st = r->env->sheet(r->env->self, &sheet, item, n, false);
-    const tress_status back = tr_trainer_use_average(r->trainer, r->stream, false);
-    if (back == TRESS_OK) r->torn = false;
-    if (st == TRESS_OK) st = back;
+    tr_trainer_use_average(r->trainer, false);
     if (st != TRESS_OK) goto done;
     const sheet_report x = { r, sheet };
     TR_TRY(patiently(r, sheet_file, (void *)&x));

@@ -12,7 +12,7 @@ struct tr_trainer {
     tr_adapters   *adapters;
     tr_tensor      m1, m2, m1_scale, m2_scale;  /* moments F32 [n], or U8 [n] with F32 scales of blocks */
     tr_tensor      average;                     /* F32 [n], or none */
-    bool           averaged;                    /* the adapters hold the average, `average` holds them */
+    bool           averaged;                    /* the transformer computes with the average */
     tr_scale       scale;
     int64_t        taken;
     float          timestep[TR_TRAIN_BATCH_MAX];
@@ -115,12 +115,13 @@ typedef struct pass {
     tr_tensor   residual[TR_BLOCK_MAX];
 } pass;
 
-static tress_status check_batch(const tr_trainer *t, const tr_train_batch *a)
+static tress_status check_batch(const tr_train_batch *a)
 {
-    (void)t;
     if (a->b < 1 || a->b > TR_TRAIN_BATCH_MAX) return tr_fail(TRESS_E_ARG, "a batch of %" PRId64 " samples, expected 1 to %d", a->b, TR_TRAIN_BATCH_MAX);
     for (int64_t i = 0; i < a->b; i++)
         if (!(a->sigma[i] >= 0 && a->sigma[i] <= 1)) return tr_fail(TRESS_E_ARG, "sigma %g, expected 0 to 1", (double)a->sigma[i]);
+    for (int64_t i = 0; i < a->b * a->h * a->w; i++)
+        if (!(a->mask[i] >= 0 && a->mask[i] <= 1)) return tr_fail(TRESS_E_ARG, "mask: found %g, expected 0 to 1", (double)a->mask[i]);
     return TRESS_OK;
 }
 
@@ -155,8 +156,6 @@ static tress_status take_sums(pass *p, tr_tensor sum, int64_t channels)
     double host[TR_TRAIN_BATCH_MAX];
     TR_TRY(tr_download(p->s, host, sum));
     TR_TRY(tr_stream_sync(p->s));
-    p->out->loss = 0;
-    p->out->i_bad = -1;
     if (tr_device_is_dry(p->t->device)) goto done;
     for (int64_t i = 0; i < p->batch->b; i++) {
         p->out->loss += p->weight[i] * host[i];
@@ -213,21 +212,19 @@ static tress_status run_control(pass *p, const tr_mmdit_args *f)
     tr_stream *s = p->s;
     const tr_train_batch *a = p->batch;
     const tr_controlnet_config *c = tr_controlnet_get_config(p->t->controlnet);
-    const int64_t t = f->tokens.shape[1], d = f->tokens.shape[2];
-    for (int i = 0; i < c->n_block; i++) TR_TRY(tr_scratch(s, &p->residual[i], tr_stream_dtype(s), TR_DIMS(a->b, t, d)));
     const tr_arena_mark mark = tr_scratch_push(s);
     tr_controlnet_args k = { .x = f->x, .tokens = f->tokens, .pooled = f->pooled, .timestep = f->timestep, .residual = p->residual };
-    st = upload(&k.condition, s, a->control, TR_DIMS(a->b, c->channels_in, a->h, a->w));
-    if (st == TRESS_OK && c->d_context) {                   /* a net that reads words reads as many zero rows as the rows stand for */
-        st = tr_scratch(s, &k.context, tr_stream_dtype(s), TR_DIMS(a->b, p->t->spec.zero_text_rows, c->d_context));
-        if (st == TRESS_OK) st = tr_set(s, k.context, 0);
+    TR_TRY(upload(&k.condition, s, a->control, TR_DIMS(a->b, c->channels_in, a->h, a->w)));
+    if (c->d_context) {                                     /* a net that reads words reads as many zero rows as the rows stand for */
+        TR_TRY(tr_scratch(s, &k.context, tr_stream_dtype(s), TR_DIMS(a->b, p->t->spec.zero_text_rows, c->d_context)));
+        TR_TRY(tr_set(s, k.context, 0));
     }
-    if (st == TRESS_OK) st = tr_controlnet_forward(p->t->controlnet, s, &k);
-    for (int i = 0; st == TRESS_OK && a->no_sketch && i < c->n_block; i++)
-        for (int64_t j = 0; st == TRESS_OK && j < a->b; j++)
-            if (a->no_sketch[j]) st = tr_set(s, tr_index(p->residual[i], 0, j), 0);
-    tr_scratch_pop(s, mark);
+    TR_TRY(tr_controlnet_forward(p->t->controlnet, s, &k));
+    for (int i = 0; a->no_sketch && i < c->n_block; i++)
+        for (int64_t j = 0; j < a->b; j++)
+            if (a->no_sketch[j]) TR_TRY(tr_set(s, tr_index(p->residual[i], 0, j), 0));
 done:
+    tr_scratch_pop(s, mark);
     return st;
 }
 
@@ -271,9 +268,11 @@ static tress_status prepare(tr_mmdit_args *f, pass *p)
     TR_TRY(tr_scratch(s, &f->tokens, type, TR_DIMS(a->b, (a->h / c->patch) * (a->w / c->patch), d)));
     TR_TRY(tr_mmdit_embed(t->m, s, f->tokens, f->x));
     if (t->controlnet && a->control) {
-        TR_TRY(run_control(p, f));
         f->residual = p->residual;
         f->n_residual = tr_controlnet_get_config(t->controlnet)->n_block;
+        for (int i = 0; i < f->n_residual; i++)
+            TR_TRY(tr_scratch(s, &p->residual[i], type, TR_DIMS(a->b, f->tokens.shape[1], f->tokens.shape[2])));
+        TR_TRY(run_control(p, f));
     }
 done:
     return st;
@@ -287,7 +286,8 @@ tress_status tr_trainer_accumulate(tr_trainer *t, tr_stream *s, const tr_train_b
     tr_mmdit_train_args a = { .keep = t->spec.keep, .round = t->spec.precision, .loss = on_velocity, .loss_self = &p,
                               .drop = { t->spec.dropout, t->spec.seed, batch->draw } };
     TR_ASSERT(!t->averaged);
-    TR_TRY(check_batch(t, batch));
+    *out = (tr_train_loss){ .i_bad = -1 };
+    TR_TRY(check_batch(batch));
     TR_TRY(prepare(&a.forward, &p));
     TR_TRY(tr_mmdit_train(t->m, s, &a));
 done:
@@ -301,7 +301,8 @@ tress_status tr_trainer_loss(tr_trainer *t, tr_stream *s, const tr_train_batch *
     const tr_arena_mark mark = tr_scratch_push(s);
     pass p = { .t = t, .s = s, .batch = batch, .share = 1, .out = out };
     tr_mmdit_args f;
-    TR_TRY(check_batch(t, batch));
+    *out = (tr_train_loss){ .i_bad = -1 };
+    TR_TRY(check_batch(batch));
     TR_TRY(prepare(&f, &p));
     TR_TRY(tr_mmdit_forward(t->m, s, &f));
     TR_TRY(on_velocity(&p, s, f.out, tr_none()));
@@ -313,9 +314,9 @@ done:
 tress_status tr_trainer_unscale(tr_trainer *t, tr_stream *s)
 {
     const tr_tensor g = tr_adapters_grads(t->adapters);
-    const float by = (float)(1 / t->scale.scale);           /* a power of two: exact */
-    t->scale.scale = 1;
-    return tr_axpby(s, g, by, g, 0, tr_none());
+    const tress_status st = tr_axpby(s, g, (float)(1 / t->scale.scale), g, 0, tr_none());       /* by a power of two: exact */
+    if (st == TRESS_OK) t->scale.scale = 1;
+    return st;
 }
 
 /* ---- the optimiser ----------------------------------------------------------------------------------------- */
@@ -339,7 +340,8 @@ static tress_status take_step(tr_trainer *t, tr_stream *s, double learning_rate,
     const tr_adamw_args a = { .lr = learning_rate, .beta1 = c->beta1, .beta2 = c->beta2, .eps = c->epsilon, .weight_decay = c->weight_decay,
                               .grad_scale = (float)factor, .step = t->taken + 1 };
     tress_status st = c->adam8 ? tr_adamw8(s, p, t->m1, t->m2, t->m1_scale, t->m2_scale, g, &a) : tr_adamw(s, p, t->m1, t->m2, g, &a);
-    if (st == TRESS_OK && c->ema > 0) st = tr_axpby(s, t->average, (float)c->ema, t->average, (float)(1 - c->ema), p);
+    const float decay = (float)c->ema;          /* 1 - decay is exact: rounded apart they would not add up to 1, and the average would shrink */
+    if (st == TRESS_OK && decay > 0) st = tr_axpby(s, t->average, decay, t->average, 1 - decay, p);
     if (st == TRESS_OK) t->taken++;
     return st;
 }
@@ -352,7 +354,6 @@ tress_status tr_trainer_update(tr_trainer *t, tr_stream *s, double learning_rate
     TR_ASSERT(!t->averaged);
     *out = (tr_train_update){ .finite = good, .bad_block = -1 };
     TR_TRY(tr_sum_squares(s, g, &sum));
-    if (tr_device_is_dry(t->device)) sum = 0;
     if (good && !isfinite(sum)) {
         out->finite = false;
         TR_TRY(find_bad_block(&out->bad_block, t, s));
@@ -369,27 +370,16 @@ done:
 }
 
 /* ---- the average ------------------------------------------------------------------------------------------- */
-tress_status tr_trainer_use_average(tr_trainer *t, tr_stream *s, bool on)
+void tr_trainer_use_average(tr_trainer *t, bool on)
 {
-    tress_status st = TRESS_OK;
-    const tr_arena_mark mark = tr_scratch_push(s);
-    const tr_tensor p = tr_adapters_params(t->adapters);
-    tr_tensor keep;
-    if (tr_is_none(t->average) || t->averaged == on) goto done;
-    TR_TRY(tr_scratch(s, &keep, TR_F32, TR_DIMS(tr_count(p))));
-    TR_TRY(tr_copy(s, keep, p));
-    TR_TRY(tr_copy(s, p, t->average));
-    TR_TRY(tr_copy(s, t->average, keep));
+    if (tr_is_none(t->average)) return;
+    tr_adapters_show(t->adapters, on ? t->average : tr_adapters_params(t->adapters));
     t->averaged = on;
-done:
-    tr_scratch_pop(s, mark);
-    return st;
 }
 
 tress_status tr_trainer_lora(tr_lora **out, tr_trainer *t, tr_stream *s)
 {
-    const bool average = !tr_is_none(t->average) && !t->averaged;
-    return tr_adapters_lora(out, t->adapters, s, average ? t->average : tr_adapters_params(t->adapters));
+    return tr_adapters_lora(out, t->adapters, s, tr_is_none(t->average) ? tr_adapters_params(t->adapters) : t->average);
 }
 
 /* ---- state --------------------------------------------------------------------------------------------------- */
@@ -418,7 +408,6 @@ static tress_status each_state(const tr_trainer *t, visit fn, void *self)
 {
     tress_status st = TRESS_OK;
     const tr_tensor flat[] = { tr_adapters_params(t->adapters), t->spec.adam8 ? tr_none() : t->m1, t->spec.adam8 ? tr_none() : t->m2, t->average };
-    TR_ASSERT(!t->averaged);
     for (int k = 0; k < 4; k++) {
         int64_t at = 0;
         for (int i = 0; !tr_is_none(flat[k]) && i < tr_adapters_count(t->adapters); i++) {
@@ -446,34 +435,46 @@ static tress_status make_entry(void *self, const char *prefix, const char *name,
     return add_state(((mover *)self)->state, prefix, name, t.dtype, d);
 }
 
+static tr_tensor next_entry(mover *m, tr_tensor device)
+{
+    TR_ASSERT(m->i < m->state->n);
+    const tr_tensor host = m->state->list[m->i++].t;
+    TR_ASSERT(host.dtype == device.dtype && tr_count(host) == tr_count(device));
+    return host;
+}
+
 static tress_status fetch(void *self, const char *prefix, const char *name, tr_tensor t)
 {
-    mover *m = self;
     (void)prefix, (void)name;
-    return tr_download(m->s, m->state->list[m->i++].t.data, t);
+    return tr_download(((mover *)self)->s, next_entry(self, t).data, t);
 }
 
 static tress_status put(void *self, const char *prefix, const char *name, tr_tensor t)
 {
-    mover *m = self;
     (void)prefix, (void)name;
-    return tr_upload(m->s, t, m->state->list[m->i++].t.data);
+    return tr_upload(((mover *)self)->s, t, next_entry(self, t).data);
+}
+
+static tress_status make_state(tr_trainer_state *out, const tr_trainer *t)
+{
+    tress_status st = TRESS_OK;
+    const int most = 4 * tr_adapters_count(t->adapters) + 4;
+    void *p = NULL;
+    TR_TRY(tr_alloc_array(&p, most, sizeof *out->list));
+    out->list = p;
+    TR_TRY(tr_alloc_array(&p, most, sizeof *out->name));
+    out->name = p;
+    TR_TRY(each_state(t, make_entry, &(mover){ .state = out }));
+done:
+    if (st != TRESS_OK) tr_trainer_state_fini(out);         /* all of it or none */
+    return st;
 }
 
 tress_status tr_trainer_state_get(tr_trainer_state *out, const tr_trainer *t, tr_stream *s)
 {
     tress_status st = TRESS_OK;
-    mover m = { .s = s, .state = out };
-    if (out->n == 0) {
-        const int most = 4 * tr_adapters_count(t->adapters) + 4;
-        void *p = NULL;
-        TR_TRY(tr_alloc_array(&p, most, sizeof *out->list));
-        out->list = p;
-        TR_TRY(tr_alloc_array(&p, most, sizeof *out->name));
-        out->name = p;
-        TR_TRY(each_state(t, make_entry, &m));
-    }
-    TR_TRY(each_state(t, fetch, &m));
+    if (out->n == 0) TR_TRY(make_state(out, t));
+    TR_TRY(each_state(t, fetch, &(mover){ .s = s, .state = out }));
     TR_TRY(tr_stream_sync(s));
 done:
     return st;
@@ -483,8 +484,7 @@ tress_status tr_trainer_state_set(tr_trainer *t, tr_stream *s, const tr_trainer_
 {
     tress_status st = TRESS_OK;
     tr_trainer_state held = *state;
-    mover m = { .s = s, .state = &held };
-    TR_TRY(each_state(t, put, &m));
+    TR_TRY(each_state(t, put, &(mover){ .s = s, .state = &held }));
     TR_TRY(tr_stream_sync(s));
     t->taken = taken;
 done:

@@ -59,10 +59,11 @@ typedef struct tr_train_loss {
     double loss;                                /* as normalised; may be NaN or infinite: then nothing was added to the gradients */
     double sample[TR_TRAIN_BATCH_MAX];          /* [b] sum(m e^2) / (C sum(m)); 0 without a mask */
     int    n_empty;                             /* samples without a mask, which count for nothing */
-    int    i_bad;                               /* the first sample whose loss is not finite; -1 */
+    int    i_bad;                               /* the first sample whose loss is not finite; -1: none */
 } tr_train_loss;
 /* Forward and backward; share times the gradient is added: 1 over the number of micro-steps. v: F32 [b, c, h, w] host, the velocity, or
- * NULL. After the first call of a size nothing is allocated. Fails: SHAPE, ARG, OOM, CANCELLED. */
+ * NULL. After the first call of a size nothing is allocated. Fails: SHAPE, ARG, OOM, CANCELLED; the last two may leave part of a
+ * gradient added. */
 TR_CHECKED tress_status tr_trainer_accumulate(tr_trainer *t, tr_stream *s, const tr_train_batch *batch, double share, tr_train_loss *out, float *v);
 /* Forward alone. */
 TR_CHECKED tress_status tr_trainer_loss(tr_trainer *t, tr_stream *s, const tr_train_batch *batch, tr_train_loss *out);
@@ -80,15 +81,17 @@ typedef struct tr_train_update {
 TR_CHECKED tress_status tr_trainer_update(tr_trainer *t, tr_stream *s, double learning_rate, bool good, tr_train_update *out);
 int64_t tr_trainer_taken(const tr_trainer *t);  /* optimiser steps taken, skipped ones left out */
 
-/* Weights that pictures and validation are made with: the running average where there is one. on: the transformer uses it. */
-TR_CHECKED tress_status tr_trainer_use_average(tr_trainer *t, tr_stream *s, bool on);
+/* Weights that pictures and validation are made with: the running average where there is one. on: the transformer computes with it, and
+ * no gradient may be asked for until it is off again. */
+void tr_trainer_use_average(tr_trainer *t, bool on);
 /* The adapters as a LoRA, of the running average where there is one. *out is new. */
 TR_CHECKED tress_status tr_trainer_lora(tr_lora **out, tr_trainer *t, tr_stream *s);
 
-/* All state as named host tensors, copied: for checkpoints. Zero-initialise; tr_trainer_state_fini. */
+/* All state but the loss scale and the number of steps taken, as named host tensors, copied: for checkpoints. Zero-initialise;
+ * tr_trainer_state_fini. A state that has been got once is filled anew without an allocation. */
 typedef struct tr_trainer_state { tr_named *list; int n; char **name; } tr_trainer_state;
 TR_CHECKED tress_status tr_trainer_state_get(tr_trainer_state *out, const tr_trainer *t, tr_stream *s);
-/* The same names and shapes with room to read into, then set. taken: as saved. */
+/* A state as it was got, or with its tensors overwritten from a file. taken: steps that it has seen. */
 TR_CHECKED tress_status tr_trainer_state_set(tr_trainer *t, tr_stream *s, const tr_trainer_state *state, int64_t taken);
 void tr_trainer_state_fini(tr_trainer_state *state);
 
