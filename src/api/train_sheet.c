@@ -25,13 +25,18 @@ done:
     return st;
 }
 
+static void drop_item(tr_train_sheets *k, int i)
+{
+    for (int c = 0; c < COLUMNS; c++) tr_image_free(k->fixed[i][c]);
+    tr_image_free(k->control[i]);
+    memset(k->fixed[i], 0, sizeof k->fixed[i]);
+    k->control[i] = NULL;
+}
+
 void tr_train_sheets_free(tr_train_sheets *k)
 {
     if (!k) return;
-    for (int i = 0; i < ITEMS_MAX; i++) {
-        for (int c = 0; c < COLUMNS; c++) tr_image_free(k->fixed[i][c]);
-        tr_image_free(k->control[i]);
-    }
+    for (int i = 0; i < ITEMS_MAX; i++) drop_item(k, i);
     tr_free(k);
 }
 
@@ -81,6 +86,7 @@ static tress_status prepare_item(tr_train_sheets *k, int i, const tr_data_item *
     tr_prepared p = { 0 };
     tr_image *img[TR_DATA_KINDS] = { NULL };
     char hash[65];
+    drop_item(k, i);                            /* a drawing that failed is begun anew */
     for (int j = 0; j < TR_DATA_KINDS; j++) TR_TRY(tr_data_load(&img[j], hash, item->path[j]));
     TR_TRY(tr_prepare(&p, k->spec, img, item->name, false, 0));
     TR_TRY(tr_planes_image(&k->control[i], p.control, 8));

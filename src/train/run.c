@@ -32,6 +32,8 @@ typedef struct run {
     int64_t     step, saved;                    /* steps done; the step of the newest checkpoint, -1: none */
     tr_lr       lr;
     bool        bare;                           /* the base's pictures are drawn */
+    tr_show_step told;                          /* of the last step, */
+    int         n_log;                          /* which is in so many of the two logs */
     bool        torn;                           /* within an update: the state is that of no step */
 } run;
 
@@ -283,6 +285,7 @@ static tress_status open_trainer(run *r)
                                 .sigma = { (tr_sigma_kind)a->timestep_sampling, a->logit_mean, a->logit_std, a->mode_scale, a->training_shift } };
     TR_TRY(tr_feed_new(&r->feed, r->latents, &feed));
     TR_TRY(tr_trainer_new(&r->trainer, r->stream, r->env->transformer, r->env->controlnet, &r->specs.trainer));
+    TR_TRY(tr_trainer_state_get(&r->room, r->trainer, r->stream));              /* room to save in, before there is anything to lose */
     if (r->resume) {
         TR_TRY(tr_state_load(r->resume, r->trainer, r->stream, &r->room, &r->identity, &r->step));
         r->saved = r->step;
@@ -340,9 +343,17 @@ done:
 }
 
 /* ---- seeing ----------------------------------------------------------------------------------------------------- */
-typedef struct step_report { run *r; const tr_show_step *s; } step_report;
-static tress_status step_metrics(void *self) { const step_report *x = self; return tr_show_step_metrics(x->r->show, x->s); }
-static tress_status step_events(void *self) { const step_report *x = self; return tr_show_step_events(x->r->show, x->s); }
+static tress_status log_step(void *self)
+{
+    run *r = self;
+    tress_status st = TRESS_OK;
+    if (r->n_log == 0) TR_TRY(tr_show_step_metrics(r->show, &r->told));
+    if (r->n_log == 0) r->n_log = 1;
+    if (r->n_log == 1) TR_TRY(tr_show_step_events(r->show, &r->told));
+    r->n_log = 2;
+done:
+    return st;
+}
 
 typedef struct validation { run *r; double loss[TR_VALIDATION_N], mean; } validation;
 static tress_status validation_metrics(void *self) { const validation *v = self; return tr_show_validation_metrics(v->r->show, v->r->step, v->loss, v->mean); }
@@ -461,13 +472,12 @@ static tress_status one_step(run *r)
         goto done;
     }
     r->step++;
-    const tr_show_step s = { .step = r->step, .loss = total, .learning_rate = rate, .grad_norm = u.grad_norm, .scale = tr_trainer_scale(r->trainer)->scale,
+    r->n_log = 0;
+    r->told = (tr_show_step){ .step = r->step, .loss = total, .learning_rate = rate, .grad_norm = u.grad_norm, .scale = tr_trainer_scale(r->trainer)->scale,
                              .epoch = (double)r->step / (double)tr_feed_epoch_steps(r->feed), .n_image = (int64_t)a->batch * a->gradient_accumulation,
                              .n_skipped = tr_trainer_scale(r->trainer)->n_skipped };
-    const step_report x = { r, &s };
-    TR_TRY(tr_show_step_done(r->show, &s));
-    TR_TRY(patiently(r, step_metrics, (void *)&x));
-    TR_TRY(patiently(r, step_events, (void *)&x));
+    TR_TRY(tr_show_step_done(r->show, &r->told));
+    TR_TRY(patiently(r, log_step, r));
 done:
     return st;
 }
@@ -505,6 +515,7 @@ static tress_status end_early(run *r, tress_status why)
     char text[1024];
     snprintf(text, sizeof text, "%s", tr_message());
     if (r->torn || r->step == 0) return why;
+    if (log_step(r) != TRESS_OK) sayf(r, "step %" PRId64 " is missing in the log: %s", r->step, tr_message());   /* less of a loss than the step itself */
     if (why == TRESS_E_CANCELLED || why == TRESS_E_NONFINITE) st = save(r);
     else if (r->saved != r->step && write_checkpoint(r) != TRESS_OK) return tr_fail(why, "%s", text);  /* once: no waiting where something else is wrong */
     if (st != TRESS_OK) return st;
@@ -521,7 +532,7 @@ tress_status tr_run(const tr_run_env *env, const tress_train_args *args, const t
     TR_TRY(tr_alloc(&p, sizeof *r));
     r = p;
     *r = (run){ .env = env, .a = args, .specs = *specs, .saved = -1,
-                .lr = { (tr_lr_kind)args->lr_schedule, args->learning_rate, args->warmup_steps, args->steps } };
+                .n_log = 2, .lr = { (tr_lr_kind)args->lr_schedule, args->learning_rate, args->warmup_steps, args->steps } };
     TR_TRY(tr_lr_check(&r->lr));
     TR_TRY(tr_stream_new(&r->stream, env->device));
     tr_stream_set_cancel(r->stream, cancelled, r);
