@@ -71,10 +71,11 @@ typedef struct tr_conv_args {
     tr_tensor residual;                         /* [b, h', w', m] added to the result, or none; may be y */
 } tr_conv_args;
 
-/* One step of AdamW with decoupled decay (Loshchilov and Hutter 2019, arXiv:1711.05101), operation by operation what
- * torch.optim.AdamW does to one F32 tensor, with g' = grad_scale g:
- *     p = p (1 - lr weight_decay);  m = m + (1 - beta1) (g' - m);  v = beta2 v + (1 - beta2) g'^2
- *     p = p - lr / (1 - beta1^step) m / (sqrt(v) / sqrt(1 - beta2^step) + eps)
+/* One step of AdamW with decoupled decay (Loshchilov and Hutter 2019, arXiv:1711.05101), with g' = grad_scale g:
+ *     m = m + (1 - beta1) (g' - m);  v = beta2 v + (1 - beta2) g'^2
+ *     p = p - (lr / (1 - beta1^step) m / (sqrt(v) / sqrt(1 - beta2^step) + eps) + lr weight_decay p)
+ * Operation by operation what torch.optim.AdamW does to one F32 tensor, but for the decay: there p is first multiplied by
+ * 1 - lr weight_decay, which at 1e-4 and 1e-4 is 1 in F32. Beside the update it is not lost.
  * The settings are double as they are there: 1 - beta2 is formed before it is rounded, and 1 - 0.999f is not 0.001f. */
 typedef struct tr_adamw_args {
     double  lr;

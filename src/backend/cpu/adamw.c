@@ -7,7 +7,7 @@ tr_adamw_factors tr_cpu_adamw_factors(const tr_adamw_args *a)
 {
     const double t = (double)a->step;
     return (tr_adamw_factors){ .grad = a->grad_scale, .eps = (float)a->eps,
-                               .keep = (float)(1 - a->lr * a->weight_decay), .step = (float)(a->lr / (1 - pow(a->beta1, t))),
+                               .decay = (float)(a->lr * a->weight_decay), .step = (float)(a->lr / (1 - pow(a->beta1, t))),
                                .beta1 = (float)a->beta1, .rate1 = (float)(1 - a->beta1),
                                .beta2 = (float)a->beta2, .rate2 = (float)(1 - a->beta2), .root2 = (float)sqrt(1 - pow(a->beta2, t)) };
 }

@@ -10,7 +10,7 @@ extern "C" {
 #endif
 
 /* The factors of an AdamW step, rounded once. */
-typedef struct tr_adamw_factors { float grad, keep, rate1, beta1, beta2, rate2, step, root2, eps; } tr_adamw_factors;
+typedef struct tr_adamw_factors { float grad, decay, rate1, beta1, beta2, rate2, step, root2, eps; } tr_adamw_factors;
 
 /* A table of 8-bit fractions, sorted, value[zero] = 0. Going up from 0 it is 8 runs of evenly spaced entries, each with twice
  * as many as the one before and the last 1 alone: magnitudes above over[l] belong to run l, which begins at first[l] as the

@@ -413,7 +413,7 @@ static void adamw(float *p, float *m, float *v, const float *g, int64_t n, const
         const float vi = k.beta2 * v[i] + k.rate2 * gi * gi;
         m[i] = mi;
         v[i] = vi;
-        p[i] = k.keep * p[i] - k.step * mi / (sqrtf(vi) / k.root2 + k.eps);
+        p[i] -= k.step * mi / (sqrtf(vi) / k.root2 + k.eps) + k.decay * p[i];
     }
 }
 
