@@ -38,14 +38,15 @@ done:
 
 static tress_status check_spec(const tr_trainer_spec *c)
 {
-    const struct { const char *name; double value, min, below; } range[] = {
-        { "lora-dropout", (double)c->dropout, 0, 1 }, { "unmasked-weight", (double)c->unmasked_weight, 0, 1.0000001 }, { "beta1", c->beta1, 0, 1 },
-        { "beta2", c->beta2, 0, 1 }, { "epsilon", c->epsilon, 1e-30, 1 }, { "weight-decay", c->weight_decay, 0, 1000 },
-        { "max-grad-norm", c->max_grad_norm, 0, 1e30 }, { "ema", c->ema, 0, 1 },
+    const struct { const char *name; double value, min, most; bool open; } range[] = {      /* open: most itself is not among them */
+        { "lora-dropout", (double)c->dropout, 0, 1, true }, { "unmasked-weight", (double)c->unmasked_weight, 0, 1, false }, { "beta1", c->beta1, 0, 1, true },
+        { "beta2", c->beta2, 0, 1, true }, { "epsilon", c->epsilon, 1e-30, 1, false }, { "weight-decay", c->weight_decay, 0, 1000, false },
+        { "max-grad-norm", c->max_grad_norm, 0, 1e30, false }, { "ema", c->ema, 0, 1, true },
     };
     for (size_t i = 0; i < sizeof range / sizeof *range; i++)
-        if (!(range[i].value >= range[i].min && range[i].value < range[i].below))
-            return tr_fail(TRESS_E_ARG, "%s %g, expected at least %g and below %g", range[i].name, range[i].value, range[i].min, range[i].below);
+        if (!(range[i].value >= range[i].min && range[i].value <= range[i].most) || (range[i].open && range[i].value == range[i].most))
+            return tr_fail(TRESS_E_ARG, range[i].open ? "%s %g, expected at least %g and below %g" : "%s %g, expected %g to %g", range[i].name, range[i].value,
+                           range[i].min, range[i].most);
     if (c->zero_text_rows < 1 || c->zero_text_rows > 4096)
         return tr_fail(TRESS_E_ARG, "zero-text-rows %d, expected 1 to 4096", c->zero_text_rows);
     return TRESS_OK;
@@ -333,6 +334,17 @@ done:
     return st;
 }
 
+/* average += (1 - ema) (p - average). As ema average + (1 - ema) p it would shrink: the two factors, rounded, do not add up to 1. */
+static tress_status follow(tr_trainer *t, tr_stream *s)
+{
+    tress_status st = TRESS_OK;
+    const tr_tensor away = tr_adapters_grads(t->adapters);      /* the gradient is spent */
+    TR_TRY(tr_axpby(s, away, 1, tr_adapters_params(t->adapters), -1, t->average));
+    TR_TRY(tr_axpby(s, t->average, 1, t->average, (float)(1 - t->spec.ema), away));
+done:
+    return st;
+}
+
 static tress_status take_step(tr_trainer *t, tr_stream *s, double learning_rate, double factor)
 {
     const tr_trainer_spec *c = &t->spec;
@@ -340,8 +352,7 @@ static tress_status take_step(tr_trainer *t, tr_stream *s, double learning_rate,
     const tr_adamw_args a = { .lr = learning_rate, .beta1 = c->beta1, .beta2 = c->beta2, .eps = c->epsilon, .weight_decay = c->weight_decay,
                               .grad_scale = (float)factor, .step = t->taken + 1 };
     tress_status st = c->adam8 ? tr_adamw8(s, p, t->m1, t->m2, t->m1_scale, t->m2_scale, g, &a) : tr_adamw(s, p, t->m1, t->m2, g, &a);
-    const float decay = (float)c->ema;          /* 1 - decay is exact: rounded apart they would not add up to 1, and the average would shrink */
-    if (st == TRESS_OK && decay > 0) st = tr_axpby(s, t->average, decay, t->average, 1 - decay, p);
+    if (st == TRESS_OK && c->ema > 0) st = follow(t, s);
     if (st == TRESS_OK) t->taken++;
     return st;
 }
