@@ -20,7 +20,7 @@ tress_status tr_prepare_check(const tr_prepare_spec *s)
     const int least = 4 * s->multiple, most = s->side_max < RESOLUTION_MAX ? s->side_max : RESOLUTION_MAX;
     if (s->resolution < least || s->resolution > most)
         TR_TRY(tr_fail(TRESS_E_ARG, "--resolution %d, it must lie between %d and %d for this model", s->resolution, least, most));
-    TR_TRY(check_real("--mask-dilate", s->mask_grow, 256));
+    TR_TRY(check_real("--mask-grow", s->mask_grow, 256));
     TR_TRY(check_real("--mask-blur", s->mask_blur, 256));
     TR_TRY(check_real("--augment-rotate", s->augment.rotate, 45));
     TR_TRY(check_real("--augment-translate", s->augment.translate, 0.5));

@@ -75,7 +75,7 @@ static void test_refused(void **state)
     refused(WITH(resolution, 32), "--resolution 32");
     refused(WITH(resolution, 5000), "--resolution 5000");
     refused(WITH(mask_blur, -1), "--mask-blur -1");
-    refused(WITH(mask_grow, NAN), "--mask-dilate");
+    refused(WITH(mask_grow, NAN), "--mask-grow");
     refused(WITH(augment.rotate, 90), "--augment-rotate 90");
     refused(WITH(augment.translate, 0.6), "--augment-translate");
     refused(WITH(augment.scale, 2), "--augment-scale");
