@@ -1,5 +1,6 @@
 #include "api/train_int.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -381,6 +382,15 @@ done:
     return st;
 }
 
+/* Inputs that are shares. */
+static tress_status expect_share(const probe *p, const char *name, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!(x[i] >= 0 && x[i] <= 1))
+            return tr_fail(TRESS_E_FORMAT, "%s: %s holds %g, expected 0 to 1", tr_safetensors_path(p->in), name, (double)x[i]);
+    return TRESS_OK;
+}
+
 static tress_status put_params(probe *p, tr_trainer *t, bool grads)
 {
     tress_status st = TRESS_OK;
@@ -413,6 +423,8 @@ static tress_status run_train_step(probe *p)
     TR_TRY(expect_latent(p, "latents", x, c->channels_in));
     for (int i = 0; i < 5; i++)
         TR_TRY(read_host(p, &host[i], name[i], i < 3 ? dims_of(x) : i == 3 ? TR_DIMS(x.shape[0], 1, x.shape[2], x.shape[3]) : TR_DIMS(x.shape[0])));
+    TR_TRY(expect_share(p, "mask", host[3], x.shape[0] * x.shape[2] * x.shape[3]));
+    TR_TRY(expect_share(p, "sigma", host[4], x.shape[0]));
     TR_TRY(tr_run_trainer_spec(&specs.trainer, p->args->train, p->m->transformer));
     const tress_checkpointing keep = p->args->train->gradient_checkpointing;
     specs.trainer.keep = keep == TRESS_CHECKPOINTING_ON ? TR_KEEP_INPUT : keep == TRESS_CHECKPOINTING_ATTENTION ? TR_KEEP_ATTENTION : TR_KEEP_ALL;
@@ -425,6 +437,7 @@ static tress_status run_train_step(probe *p)
     TR_TRY(tr_trainer_accumulate(t, s, &batch, 1, &loss, NULL));
     if (loss.i_bad >= 0) TR_TRY(tr_fail(TRESS_E_NONFINITE, "the loss of sample %d is not finite", loss.i_bad));
     const float value = (float)loss.loss;
+    if (!isfinite(value)) TR_TRY(tr_fail(TRESS_E_NONFINITE, "the loss is %g, more than F32 holds", loss.loss));
     TR_TRY(put_host(p, "loss", &value, TR_F32, TR_DIMS(1)));
     TR_TRY(tr_trainer_unscale(t, s));
     TR_TRY(put_params(p, t, true));
