@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 static struct {
-    bool   quiet, terminal, shown;
+    bool   quiet, terminal, shown, told;
     char   stage[32];
     int    percent;                                 /* of the last plain line */
     double at;                                      /* when the last bar or line was written */
@@ -64,24 +64,33 @@ static void amount(char *buf, size_t n, const tress_progress *p)
 /* An estimate from the first blink is noise. */
 static bool has_left(const tress_progress *p) { return p->left >= 0 && p->i < p->n && p->seconds >= 1; }
 
+/* stage [====    ] 12 of 28, text, 1:02 left. What does not fit goes in this order: the bar, then the text from its end; how far the work is
+ * and what is left stay. Room is kept for the longest numbers, so that the bar does not dance. */
 static void bar(const tress_progress *p)
 {
     struct winsize w = { 0 };
-    char done[80], left[32], line[512] = "";
-    int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : 80;
-    const int words = 52 + (p->text ? (int)strnlen(p->text, 120) : 0);
-    int n_bar = columns - words < 10 ? 10 : columns - words > 40 ? 40 : columns - words;
+    char done[80], most[80], left[48] = "", time[32], text[128] = "", line[512];
+    const int columns = (ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : 80) - 1;
+    tress_progress last = *p;
+    last.i = p->n;
     amount(done, sizeof done, p);
-    int n = snprintf(line, sizeof line, "%-9.9s ", p->stage);
-    if (p->n > 0) {
+    amount(most, sizeof most, &last);
+    if (has_left(p)) snprintf(left, sizeof left, ", %s left", duration(time, p->left));
+    if (p->text) snprintf(text, sizeof text, ", %.120s", p->text);
+    const int n_done = (int)strlen(strlen(most) > strlen(done) ? most : done), n_left = p->n > 0 ? 14 : 0;
+    const int room = columns - 10 - n_done - n_left;
+    while (*text && (int)strlen(text) > room) *strrchr(text, ',') = 0;
+    int n_bar = (room - (int)strlen(text) - 3) / 5 * 5, n = snprintf(line, sizeof line, "%-9.9s ", p->stage);
+    if (n_bar > 40) n_bar = 40;
+    if (p->n > 0 && n_bar > 0) {
         const int full = (int)((double)n_bar * (double)p->i / (double)p->n);
-        for (int i = 0; i < n_bar; i++) n += snprintf(line + n, sizeof line - (size_t)n, "%s", i == 0 ? (full > 0 ? "[=" : "[ ") : i < full ? "=" : " ");
-        n += snprintf(line + n, sizeof line - (size_t)n, "] ");
+        line[n++] = '[';
+        for (int i = 0; i < n_bar; i++) line[n++] = i < full ? '=' : ' ';
+        line[n++] = ']';
+        line[n++] = ' ';
     }
-    n += snprintf(line + n, sizeof line - (size_t)n, "%s", done);
-    if (p->text) n += snprintf(line + n, sizeof line - (size_t)n, ", %.120s", p->text);
-    if (has_left(p)) n += snprintf(line + n, sizeof line - (size_t)n, ", %s left", duration(left, p->left));
-    if (n >= columns) line[columns - 1] = 0;
+    snprintf(line + n, sizeof line - (size_t)n, "%s%s%s", done, text, left);
+    if ((int)strlen(line) > columns) line[columns] = 0;
     fprintf(stderr, "\r%s\033[K", line);
     fflush(stderr);
     state.shown = true;
@@ -98,8 +107,8 @@ static void plain(const tress_progress *p)
     else fputc('\n', stderr);
 }
 
-/* A bar is redrawn at most ten times a second, a plain line comes at each tenth of a stage and at most every two seconds;
- * beginnings and ends always. */
+/* A bar is redrawn at most ten times a second. A plain line comes at each tenth of a stage, at most every two seconds, and at least every
+ * minute if there is news; beginnings and ends always. */
 static void on_progress(void *self, const tress_progress *p)
 {
     (void)self;
@@ -123,7 +132,7 @@ static void on_progress(void *self, const tress_progress *p)
             state.stage[0] = 0;
         }
     } else {
-        if (!fresh && !ended && (percent / 10 == state.percent / 10 || t - state.at < 2)) return;
+        if (!fresh && !ended && t - state.at < 60 && (percent / 10 == state.percent / 10 || t - state.at < 2)) return;
         if (ended && state.percent == 100) return;
         plain(p);
         state.percent = percent;
@@ -146,9 +155,12 @@ static void on_signal(int sig)
     if (n_signal++ > 0) _exit(130);                 /* asked twice: at once */
 }
 
+/* The work ends at the next block and may have something to save first: a person who waits should know. */
 static bool on_cancelled(void *self)
 {
     (void)self;
+    if (n_signal > 0 && !state.told && !state.quiet) cli_line("note: ", "interrupted: stopping in order; once more stops at once");
+    state.told = n_signal > 0;
     return n_signal > 0;
 }
 
