@@ -12,6 +12,9 @@ struct tr_train_sheets {
     const tr_prepare_spec  *spec;
     tr_image  *fixed[ITEMS_MAX][COLUMNS];       /* sketch, matte, photo, base: the same on every sheet */
     tr_image  *control[ITEMS_MAX];              /* the control picture as training sees it */
+    tress_hooks hooks;                          /* the caller's, while drawings have none */
+    int        i_drawn, n_draw;                 /* of the sheet that is being drawn, the base's pictures before the first one with it; 0: none */
+    double     begin;
 };
 
 tress_status tr_train_sheets_new(tr_train_sheets **out, tr_bundle *m, const tress_train_args *a, const tr_prepare_spec *spec)
@@ -57,12 +60,23 @@ static tress_generate_args args_for(const tr_train_sheets *k, int i)
     return g;
 }
 
+/* A sheet takes minutes where a step takes seconds: what it is at is told drawing by drawing. */
+static void tell(const tr_train_sheets *k)
+{
+    const double seconds = tr_seconds() - k->begin;
+    if (k->hooks.progress)
+        k->hooks.progress(k->hooks.self, &(tress_progress){ .stage = "sheet", .i = k->i_drawn, .n = k->n_draw, .seconds = seconds,
+                                                            .left = k->i_drawn ? seconds / k->i_drawn * (k->n_draw - k->i_drawn) : -1 });
+}
+
 /* The picture moves from the result to *out. */
-static tress_status draw(tr_image **out, const tr_train_sheets *k, const tress_generate_args *g)
+static tress_status draw(tr_image **out, tr_train_sheets *k, const tress_generate_args *g)
 {
     tress_status st = TRESS_OK;
     tr_result *r = NULL;
     TR_TRY(tr_draw(&r, k->m, g));
+    k->i_drawn++;
+    tell(k);
     *out = r->image[0];
     r->image[0] = NULL;
 done:
@@ -70,7 +84,7 @@ done:
     return st;
 }
 
-static tress_status draw_from_sketch(tr_image **out, const tr_train_sheets *k, int i)
+static tress_status draw_from_sketch(tr_image **out, tr_train_sheets *k, int i)
 {
     tress_generate_args g = args_for(k, i);
     g.sketch = k->control[i];
@@ -101,7 +115,7 @@ done:
     return st;
 }
 
-static tress_status draw_into_photo(tr_image **out, const tr_train_sheets *k, int i)
+static tress_status draw_into_photo(tr_image **out, tr_train_sheets *k, int i)
 {
     tress_generate_args g = args_for(k, i);
     g.sketch = k->fixed[i][0];
@@ -141,7 +155,14 @@ tress_status tr_train_sheets_draw(tr_train_sheets *k, tr_image **out, const tr_d
     tress_status st = TRESS_OK;
     const tress_hooks hooks = k->m->host->hooks;
     TR_ASSERT(n <= ITEMS_MAX);
-    k->m->host->hooks = (tress_hooks){ .self = hooks.self, .cancelled = hooks.cancelled };     /* the run tells, not each drawing */
+    if (k->i_drawn == k->n_draw) {                                                              /* a sheet begins */
+        k->i_drawn = 0;
+        k->n_draw = bare ? 3 * n : 2 * n;
+        k->begin = tr_seconds();
+    }
+    k->hooks = hooks;
+    k->m->host->hooks = (tress_hooks){ .self = hooks.self, .cancelled = hooks.cancelled };     /* the sheet tells, not each drawing */
+    if (k->i_drawn == 0) tell(k);
     if (bare)
         for (int i = 0; st == TRESS_OK && i < n; i++) st = prepare_item(k, i, item[i]);
     else st = draw_sheet(k, out, item, n);
