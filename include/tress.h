@@ -62,7 +62,7 @@ TRESS_API const char *tress_version(void);                      /* "0.1.0" */
 typedef enum tress_backend { TRESS_BACKEND_AUTO, TRESS_BACKEND_CPU, TRESS_BACKEND_CUDA } tress_backend;
 
 typedef struct tress_progress {
-    const char *stage;            /* "text", "encode", "sample", "decode", "load", "convert", "download", "check", "latents", "train" */
+    const char *stage;            /* "text", "encode", "sample", "decode", "load", "convert", "download", "check", "latents", "train", "sheet" */
     int64_t     i, n;             /* done, of how many (n = 0: unknown) */
     double      seconds, left;    /* since the stage began; estimate to its end, < 0 when unknown */
     const char *text;             /* more worth showing, "loss 0.1234": view, may be NULL */
@@ -225,7 +225,7 @@ typedef struct tress_train_args {
     int         n_block;
     float       lora_dropout;                  /* 0 */
     /* pictures */
-    int         resolution;                    /* 1024; 0: the model's own size */
+    int         resolution;                    /* 0: the model's own size, 1024 for SD3.5 */
     tress_fit   fit;
     bool        buckets;                       /* true: frames of several shapes */
     bool        augment_flip;
@@ -389,7 +389,7 @@ typedef struct tress_check_args {
     const char *sheet;            /* .png, .jpg or .webp: photos with mattes in red and strokes in green; NULL: none */
     bool        json;             /* the report as one JSON object rather than lines for people */
 } tress_check_args;
-/* Is a data set fit to train on? Every file is decoded and every problem named with its file; docs/data.md has the rules. *report is
+/* Is a data set fit to train on? Every file is decoded and every problem named with its file; docs/train.md has the rules. *report is
  * new (tress_text_free) also when the data is unfit, which is TRESS_E_FORMAT; any other failure leaves it untouched.
  * Fails: ARG, FORMAT, IO, OOM, CANCELLED. */
 TRESS_API TRESS_CHECKED tress_status tress_check(tress *t, const tress_check_args *args, char **report);

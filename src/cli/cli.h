@@ -61,6 +61,7 @@ typedef struct cli_command {
     const char       *text;             /* more for --help and docs; NULL: nothing */
     const char       *examples;         /* lines; NULL: none */
     bool              no_handle;        /* run gets t == NULL */
+    const struct cli_command *kin;      /* keys of --config that only this command knows are passed over; NULL: they are mistakes */
     const char     *(*config_of)(const void *args);     /* a file that stands in for --config where none is named, if it is there; may be NULL */
 } cli_command;
 

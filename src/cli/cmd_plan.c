@@ -26,16 +26,16 @@ static const cli_option options[] = {
     { .kind = OPT_END },
 };
 
-static void print_table(const tress_plan *p)
+static void print_table(const tress_plan *p, const char *size)
 {
     int w = 0, h = 0;
     tress_plan_size(p, &w, &h);
-    printf("%-18s %12s %12s %12s\n", "part", "weights MiB", "work MiB", "GFLOP");
+    printf("%-20s %12s %12s %12s\n", "part", "weights MiB", "work MiB", "GFLOP");
     for (int i = 0; i < tress_plan_count(p); i++) {
         const tress_plan_part q = tress_plan_at(p, i);
-        printf("%-18s %12.1f %12.1f %12.1f\n", q.name, (double)q.weight_bytes / 0x1p20, (double)q.work_bytes / 0x1p20, q.flops / 1e9);
+        printf("%-20s %12.1f %12.1f %12.1f\n", q.name, (double)q.weight_bytes / 0x1p20, (double)q.work_bytes / 0x1p20, q.flops / 1e9);
     }
-    printf("size drawn at      %dx%d\npeak               %.1f MiB\n", w, h, (double)tress_plan_peak_bytes(p) / 0x1p20);
+    printf("%-20s %dx%d\npeak                 %.1f MiB\n", size, w, h, (double)tress_plan_peak_bytes(p) / 0x1p20);
 }
 
 static void print_json(const tress_plan *p)
@@ -51,10 +51,11 @@ static void print_json(const tress_plan *p)
     printf("]}\n");
 }
 
-static void print_plan(const tress_plan *p, bool json)
+/* size: what the picture's size is called. */
+static void print_plan(const tress_plan *p, const char *size, bool json)
 {
     if (json) print_json(p);
-    else print_table(p);
+    else print_table(p, size);
 }
 
 /* Without a sketch: one stroke on a page of the size that would be drawn, so that the ControlNet counts. */
@@ -93,7 +94,7 @@ static tress_status run(tress *t, const void *args)
         m.no_control = !g.sketch;
         st = tress_plan_generate(t, &m, &g, &p);
     }
-    if (st == TRESS_OK) print_plan(p, a->json);
+    if (st == TRESS_OK) print_plan(p, "size drawn at", a->json);
     tress_plan_free(p);
     drawing_close(&pictures);
     return st;
@@ -105,6 +106,8 @@ const cli_command cli_plan = {
 };
 
 /* ---- plan train --------------------------------------------------------------------------------------------- */
+extern const cli_command cli_train;             /* whose configurations it reads */
+
 typedef struct plan_train_args {
     cli_common    common;
     model_args    model;
@@ -115,8 +118,8 @@ typedef struct plan_train_args {
 static const cli_option train_options[] = {
     { .kind = OPT_GROUP, .help = "Results" },
     { OPT_FLAG, "json", offsetof(plan_train_args, json), 0, 0, NULL, "one JSON object rather than a table" },
-    TRAINING_OPTIONS(plan_train_args, training),
     TRAINING_DATA_OPTIONS(plan_train_args, training),
+    TRAINING_OPTIONS(plan_train_args, training),
     NETWORK_OPTIONS(plan_train_args, model),
     CLI_MACHINE(plan_train_args),
     { .kind = OPT_END },
@@ -131,14 +134,16 @@ static tress_status run_train(tress *t, const void *args)
     tress_train_defaults(&g);
     training_into(&g, &a->training);
     const tress_status st = tress_plan_train(t, &m, &g, &p);
-    if (st == TRESS_OK) print_plan(p, a->json);
+    if (st == TRESS_OK) print_plan(p, "size trained at", a->json);
     tress_plan_free(p);
     return st;
 }
 
 const cli_command cli_plan_train = {
     "plan train", "tell the memory and work of a training, before anything is loaded", sizeof(plan_train_args), train_options, run_train,
-    .text = "A step at the resolution asked for, a square frame, with each level of gradient checkpointing from the one that is asked for on; --max-vram\n"
-            "says what must fit.\n",
-    .examples = "  tress plan train -m sd3.5-large --resolution 1024 --max-vram 24\n",
+    .text = "Of one step in a square frame, with the gradient checkpointing that tress train would choose: none, or what it\n"
+            "takes to come under --max-vram. The options are those of tress train, and its --config RUN/config.json.\n",
+    .examples = "  tress plan train -m sd3.5-large --resolution 1024 --max-vram 24\n"
+                "  tress plan train --config runs/braid/config.json --batch 4\n",
+    .kin = &cli_train,
 };

@@ -61,8 +61,8 @@ const cli_command cli_probe = {
             "  text          --text -> encoder_hidden_states, pooled_projections\n"
             "  sample        latents, encoder_hidden_states, pooled_projections, both with negative_, optional\n"
             "                controlnet_cond, and the sampling options -> latents\n"
-            "  train-step    latents, control, noise, mask, sigma, and the options of tress train; --lora to begin with -> loss, grad.KEY,\n"
-            "                lora.KEY after one step of the optimiser\n"
+            "  train-step    latents, control, noise, mask, sigma, and the options of tress train; --lora to begin with\n"
+            "                -> loss, grad.KEY, lora.KEY after one step of the optimiser\n"
             "Floats are F32, ids I32, batch first.\n",
     .examples = "  tress probe tokenize -m sd3.5-large --text \"red hair\" -o ids.safetensors\n"
                 "  tress probe vae-decode -m sd3.5-large --in latent.safetensors -o image.safetensors\n",

@@ -78,6 +78,13 @@ static json_t *load(const char *path)
     return NULL;
 }
 
+static bool knows(const cli_command *c, const char *key)
+{
+    for (const cli_option *o = c->options; o->kind != OPT_END; o++)
+        if (o->kind != OPT_GROUP && !cli_is_place(o) && strcmp(o->name, key) == 0) return true;
+    return false;
+}
+
 bool cli_config(const cli_command *c, void *args, const char *path)
 {
     const char *key, *names[256];
@@ -94,7 +101,7 @@ bool cli_config(const cli_command *c, void *args, const char *path)
         const char *name = cli_format("%s: key \"%s\"", path, key);
         if (o->kind != OPT_END) {
             ok = set_key(o, args, v, name);
-        } else {
+        } else if (!c->kin || !knows(c->kin, key)) {
             const char *near = cli_nearest(key, names, n);
             if (near) cli_fail(TRESS_E_ARG, "%s is not an option of tress %s: did you mean \"%s\"?", name, c->name, near);
             else cli_fail(TRESS_E_ARG, "%s is not an option of tress %s", name, c->name);

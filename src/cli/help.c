@@ -26,12 +26,16 @@ static const char *meta_of(const cli_option *o)
     return NULL;
 }
 
+/* A flag that must be turned off: its help says how. */
+static bool is_on(const cli_option *o) { return o->kind == OPT_FLAG && o->value && strcmp(o->value, "true") == 0; }
+
 /* "-p, --prompt TEXT" */
 static const char *usage_of(const cli_option *o)
 {
     const char *meta = meta_of(o);
     if (cli_is_place(o)) return cli_format("%s", o->name);
     const char *letter = o->letter ? cli_format("-%c, ", o->letter) : "    ";
+    if (is_on(o)) return cli_format("%s--[no-]%s", letter, o->name);
     return meta ? cli_format("%s--%s %s", letter, o->name, meta) : cli_format("%s--%s", letter, o->name);
 }
 
@@ -55,6 +59,7 @@ static const char *about(const cli_option *o)
     else if (range && value) s = cli_format("%s (%s, default %s)", s, range, value);
     else if (range) s = cli_format("%s (%s)", s, range);
     else if (value) s = cli_format("%s (default %s)", s, value);
+    else if (is_on(o)) s = cli_format("%s (on)", s);
     if (cli_is_list(o)) s = cli_format("%s; may be given again", s);
     return s;
 }

@@ -132,7 +132,7 @@ bool cli_parse(const cli_command *c, void *args, int argc, char **argv, bool *he
     given *list = cli_alloc((size_t)(argc + 1) * sizeof *list);
     int n = 0, n_place = 0;
     bool only_places = false;
-    const char *config = NULL;
+    const char *config = NULL, *none = NULL;
     *help = false;
     for (const cli_option *o = c->options; o->kind != OPT_END; o++)
         if (o->value && !cli_set(o, args, o->value, o->name, false)) return false;
@@ -159,13 +159,14 @@ bool cli_parse(const cli_command *c, void *args, int argc, char **argv, bool *he
     if (!config && c->config_of) {
         if (!set_all(args, list, n)) return false;
         config = c->config_of(args);
-        if (config && access(config, F_OK) != 0) config = NULL;
+        if (config && access(config, F_OK) != 0) none = config, config = NULL;
     }
     if (config && !cli_config(c, args, config)) return false;
     if (!set_all(args, list, n)) return false;
     for (const cli_option *o = c->options; o->kind != OPT_END; o++) {
         if (!o->required || *(const char **)((char *)args + o->offset)) continue;
-        if (cli_is_place(o)) cli_fail(TRESS_E_ARG, "%s is missing (%s): see tress %s --help", o->name, o->help, c->name);
+        if (none) cli_fail(TRESS_E_ARG, "--%s is missing, and %s, which would tell it, is not there: see tress %s --help", o->name, none, c->name);
+        else if (cli_is_place(o)) cli_fail(TRESS_E_ARG, "%s is missing (%s): see tress %s --help", o->name, o->help, c->name);
         else cli_fail(TRESS_E_ARG, "--%s is missing (%s): see tress %s --help", o->name, o->help, c->name);
         return false;
     }

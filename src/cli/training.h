@@ -24,7 +24,7 @@ typedef struct training_args {
 #define TRAINING_ADAPTER_OPTIONS(args, t) \
     { .kind = OPT_GROUP, .help = "What learns" }, \
     { OPT_INT, "rank", offsetof(args, t.rank), 1, 4096, "16", "rank of the adapters: how much they can learn, and the size of the file" }, \
-    { OPT_REAL, "alpha", offsetof(args, t.alpha), 0, 1e6, "16", "the adapters' part is multiplied by alpha / rank" }, \
+    { OPT_REAL, "alpha", offsetof(args, t.alpha), 0, 1e6, "16", "the adapters' part is multiplied by alpha / rank; with another rank, say alpha too" }, \
     { OPT_TEXT, "targets", offsetof(args, t.targets), 0, 0, "to_q,to_k,to_v,to_out", \
       "projections that learn; there are add_q_proj, add_k_proj, add_v_proj and to_add_out, too", .meta = "LIST" }, \
     { OPT_INTS, "blocks", offsetof(args, t.blocks), 0, 1023, NULL, "blocks that learn, for example 8,9,10; without it all" }, \
@@ -44,9 +44,9 @@ typedef struct training_args {
     { OPT_REAL, "max-grad-norm", offsetof(args, t.max_grad_norm), 0, 1e9, "1", "gradients are clipped to this norm; 0: they are not" }
 #define TRAINING_MEMORY_OPTIONS(args, t) \
     { .kind = OPT_GROUP, .help = "Memory" }, \
-    { OPT_CHOICE, "mixed-precision", offsetof(args, t.mixed_precision), 0, 0, "auto", "number type of activations: fp16 on a GPU; no on the CPU, which emulates the others", .choices = "auto|fp16|bf16|no" }, \
+    { OPT_CHOICE, "mixed-precision", offsetof(args, t.mixed_precision), 0, 0, "auto", "number type of activations; auto: fp16 on a GPU, no (32 bits) on the CPU, which emulates the others", .choices = "auto|fp16|bf16|no" }, \
     { OPT_CHOICE, "gradient-checkpointing", offsetof(args, t.gradient_checkpointing), 0, 0, "auto", \
-      "what is computed twice to save memory: on everything, attention all but that, off nothing; auto as --max-vram demands", .choices = "auto|on|attention|off" }
+      "what is computed twice to save memory: off nothing, attention all but attention, on all; auto: as little as --max-vram allows", .choices = "auto|on|attention|off" }
 /* A whole training: */
 #define TRAINING_OPTIONS(args, t) \
     TRAINING_ADAPTER_OPTIONS(args, t), \
@@ -61,31 +61,32 @@ typedef struct training_args {
     { OPT_REAL, "logit-std", offsetof(args, t.logit_std), 0.01, 10, "1", "of logit-normal" }, \
     { OPT_REAL, "mode-scale", offsetof(args, t.mode_scale), -1, 1.75, "1.29", "of mode" }, \
     { OPT_REAL, "training-shift", offsetof(args, t.training_shift), 0.01, 100, "1", "shift of the noise levels; 3 is the sampler's: coarse shapes rather than strands" }, \
+    { OPT_REAL, "sketch-dropout", offsetof(args, t.sketch_dropout), 0, 0.99, "0", "share of the samples that learn without their sketch" }, \
     TRAINING_LOSS_OPTIONS(args, t), \
     { OPT_CHOICE, "control-last-block", offsetof(args, t.control_last), 0, 0, "vendor", "residual after the last block: added, or not", .choices = "vendor|diffusers" }, \
     TRAINING_OPTIMIZER_OPTIONS(args, t), \
-    { OPT_REAL, "ema", offsetof(args, t.ema), 0, 0.9999999, "0", "decay of a running average, which sheets, validation and the LoRA are then made of" }, \
+    { OPT_REAL, "ema", offsetof(args, t.ema), 0, 0.9999999, "0", "decay of a running average, of which sheets, validation and the LoRA are then made; 0: none" }, \
     { OPT_SEED, "seed", offsetof(args, t.seed), 0, 0, "0", "of everything that is drawn by chance", .letter = 's' }, \
     TRAINING_MEMORY_OPTIONS(args, t), \
-    { OPT_REAL, "max-vram", offsetof(args, t.max_vram), 0, 1e6, "0", "GiB for weights and activations; 0: no limit", .meta = "GiB" }
+    { OPT_REAL, "max-vram", offsetof(args, t.max_vram), 0, 1e6, "0", "what weights and a step may take together; 0: no limit", .meta = "GiB" }
 
 #define TRAINING_DATA_OPTIONS(args, t) \
     { .kind = OPT_GROUP, .help = "Pictures" }, \
-    { OPT_INT, "resolution", offsetof(args, t.resolution), 0, 8192, "1024", "frames have about so many pixels squared; 0: the model's own size" }, \
+    { OPT_INT, "resolution", offsetof(args, t.resolution), 0, 8192, "0", \
+      "a frame has at most so many pixels squared; 0: the model's own size, 1024 for SD3.5, 256 for the small model" }, \
     { OPT_CHOICE, "fit", offsetof(args, t.fit), 0, 0, "crop", "how a photo comes into its frame: cut round the hair, or whole with a border", .choices = "crop|letterbox" }, \
-    { OPT_FLAG, "buckets", offsetof(args, t.buckets), 0, 0, "true", "frames of several shapes, each photo in the nearest; else all are square" }, \
+    { OPT_FLAG, "buckets", offsetof(args, t.buckets), 0, 0, "true", "frames of several shapes, each photo in the nearest; without them all are square" }, \
+    { OPT_REAL, "mask-grow", offsetof(args, t.mask_grow), 0, 256, "0", "widen the matte by so many pixels at 1024" }, \
+    { OPT_REAL, "mask-blur", offsetof(args, t.mask_blur), 0, 256, "0", "then soften it with a Gaussian of so many pixels at 1024" }, \
+    { OPT_CHOICE, "control-image", offsetof(args, t.control_image), 0, 0, "lines", "how the sketch becomes the control picture", .choices = "lines|canny|colour|raw" }, \
+    { OPT_CHOICE, "control-range", offsetof(args, t.control_range), 0, 0, "vendor", "how the VAE sees the control picture p: 127.5 p + 0.5, or 2 p - 1", .choices = "vendor|signed" }, \
+    { OPT_REAL, "validation-split", offsetof(args, t.validation_split), 0, 0.5, "0.1", "share of the pictures held out, where there is no test/ half" }, \
     { OPT_FLAG, "augment-flip", offsetof(args, t.augment_flip), 0, 0, NULL, "mirror half of the pictures" }, \
     { OPT_REAL, "augment-rotate", offsetof(args, t.augment_rotate), 0, 45, "0", "turn by up to so many degrees" }, \
     { OPT_REAL, "augment-translate", offsetof(args, t.augment_translate), 0, 0.5, "0", "move by up to this share of the frame" }, \
     { OPT_REAL, "augment-scale", offsetof(args, t.augment_scale), 0, 1, "0", "enlarge or shrink by up to this share" }, \
     { OPT_REAL, "augment-stroke-width", offsetof(args, t.augment_stroke_width), 0, 16, "0", "make the sketch's strokes wider by up to so many pixels at 1024" }, \
-    { OPT_INT, "augment-variants", offsetof(args, t.augment_variants), 0, 4096, "4", "variants of each changed picture that are kept encoded; 0: a new one at every step" }, \
-    { OPT_REAL, "mask-grow", offsetof(args, t.mask_grow), 0, 256, "0", "widen the matte by so many pixels at 1024" }, \
-    { OPT_REAL, "mask-blur", offsetof(args, t.mask_blur), 0, 256, "0", "then soften it with a Gaussian of so many pixels at 1024" }, \
-    { OPT_REAL, "validation-split", offsetof(args, t.validation_split), 0, 0.5, "0.1", "share of the pictures held out, where there is no test/ half" }, \
-    { OPT_REAL, "sketch-dropout", offsetof(args, t.sketch_dropout), 0, 0.99, "0", "share of the samples that learn without their sketch" }, \
-    { OPT_CHOICE, "control-image", offsetof(args, t.control_image), 0, 0, "lines", "how the sketch becomes the control picture", .choices = "lines|canny|colour|raw" }, \
-    { OPT_CHOICE, "control-range", offsetof(args, t.control_range), 0, 0, "vendor", "how the VAE sees the control picture p: 127.5 p + 0.5, or 2 p - 1", .choices = "vendor|signed" }
+    { OPT_INT, "augment-variants", offsetof(args, t.augment_variants), 0, 4096, "4", "variants of each changed picture that are kept encoded; 0: a new one at every step" }
 
 /* Into a, whose other members stay; views into t. */
 void training_into(tress_train_args *a, const training_args *t);

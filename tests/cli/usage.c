@@ -9,7 +9,7 @@
 #include "cli/run.h"
 
 static const char *const commands[][2] = {
-    { "generate", NULL }, { "plan", NULL }, { "pull", NULL }, { "info", NULL }, { "convert", NULL }, { "lora", "info" }, { "lora", "convert" }, { "lora", "merge" },
+    { "generate", NULL }, { "train", NULL }, { "check", NULL }, { "plan", NULL }, { "plan", "train" }, { "synth", NULL }, { "pull", NULL }, { "info", NULL }, { "convert", NULL }, { "lora", "info" }, { "lora", "convert" }, { "lora", "merge" },
     { "probe", NULL }, { "completions", NULL },
 };
 
@@ -238,11 +238,43 @@ static void info(void **state)
     run_expect(5, NULL, NULL);
 }
 
+/* What a run needs is looked for on the command line, then in RUN/config.json. */
+static void training(void **state)
+{
+    (void)state;
+    char sub[96];
+    RUN("train", "--help");
+    run_expect(0, "--[no-]buckets ", "(on)");
+    RUN("train", "-o", "r");
+    run_expect(2, "--data is missing", NULL);
+    RUN("train", "-o", "r", "--resume", "latest");
+    run_expect(2, "--data is missing", "r/config.json");
+    RUN("train", "--data", "nosuch", "-o", "r", "--resume", "lates");
+    run_expect(6, "--resume lates", "\"latest\"");
+    assert_false(run_there("r"));
+    snprintf(sub, sizeof sub, "%s/r", run_dir);
+    assert_int_equal(mkdir(sub, 0700), 0);
+    run_put("r/config.json", "{\"data\": \"nosuch\", \"rank\": 4}", 29);
+    RUN("train", "-o", "r", "--resume", "latest");
+    run_expect(6, "nosuch", NULL);
+    RUN("train", "-o", "r", "--resume", "latest", "--data", "other");
+    run_expect(6, "other", NULL);
+    /* A run's configuration serves plan train, which passes over what only train knows; other commands do not. */
+    run_put("c.json", "{\"data\": \"d\", \"output\": \"r\", \"save-every\": 5, \"rank\": 4}", 56);
+    RUN("plan", "train", "--config", "c.json", "-m", "nomodel");
+    run_expect(6, "nomodel", NULL);
+    RUN("generate", "--config", "c.json", "-o", "x.png");
+    run_expect(2, "\"data\"", "tress generate");
+    run_put("c.json", "{\"rnak\": 4}", 11);
+    RUN("plan", "train", "--config", "c.json", "-m", "nomodel");
+    run_expect(2, "\"rnak\"", "did you mean \"rank\"");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(help), cmocka_unit_test(mistakes), cmocka_unit_test(ranges), cmocka_unit_test(partners), cmocka_unit_test(outputs),
-        cmocka_unit_test(config), cmocka_unit_test(harmless_words), cmocka_unit_test(closed_stdout), cmocka_unit_test(info),
+        cmocka_unit_test(config), cmocka_unit_test(training), cmocka_unit_test(harmless_words), cmocka_unit_test(closed_stdout), cmocka_unit_test(info),
     };
     return cmocka_run_group_tests(tests, run_enter, run_leave);
 }
