@@ -115,7 +115,8 @@ static tress_status describe(json_t **out, const tr_lora *l, int n_dropped)
     for (int i = 0; ok && i < tr_lora_meta_count(l); i++) {
         const char *key, *value;
         tr_lora_meta_at(l, i, &key, &value);
-        if (strncmp(key, "tress.", 6) != 0 && strcmp(key, "lora_adapter_metadata") != 0) ok = set(meta, key, json_string(value));
+        const bool ours = strncmp(key, "tress.", 6) == 0 && strcmp(key, "tress.steps") != 0 && strcmp(key, "tress.version") != 0;
+        if (!ours && strcmp(key, "lora_adapter_metadata") != 0) ok = set(meta, key, json_string(value));
     }
     ok = ok && set(o, "file", json_string(tr_lora_path(l))) && set(o, "format", json_string(tr_lora_format_name(tr_lora_get_format(l)))) &&
          set(o, "layers", json_integer(tr_lora_count(l))) && set(o, "parameters", json_integer(n)) && set(o, "norm", json_real(sqrt(sum))) &&
