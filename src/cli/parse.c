@@ -165,7 +165,7 @@ bool cli_parse(const cli_command *c, void *args, int argc, char **argv, bool *he
     if (!set_all(args, list, n)) return false;
     for (const cli_option *o = c->options; o->kind != OPT_END; o++) {
         if (!o->required || *(const char **)((char *)args + o->offset)) continue;
-        if (none) cli_fail(TRESS_E_ARG, "--%s is missing, and %s, which would tell it, is not there: see tress %s --help", o->name, none, c->name);
+        if (none) cli_fail(TRESS_E_ARG, "--%s is missing, and %s, which would tell it, is not there: name it here, or see tress %s --help", o->name, none, c->name);
         else if (cli_is_place(o)) cli_fail(TRESS_E_ARG, "%s is missing (%s): see tress %s --help", o->name, o->help, c->name);
         else cli_fail(TRESS_E_ARG, "--%s is missing (%s): see tress %s --help", o->name, o->help, c->name);
         return false;

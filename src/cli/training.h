@@ -86,7 +86,7 @@ typedef struct training_args {
     { OPT_REAL, "augment-translate", offsetof(args, t.augment_translate), 0, 0.5, "0", "move by up to this share of the frame" }, \
     { OPT_REAL, "augment-scale", offsetof(args, t.augment_scale), 0, 1, "0", "enlarge or shrink by up to this share" }, \
     { OPT_REAL, "augment-stroke-width", offsetof(args, t.augment_stroke_width), 0, 16, "0", "make the sketch's strokes wider by up to so many pixels at 1024" }, \
-    { OPT_INT, "augment-variants", offsetof(args, t.augment_variants), 0, 4096, "4", "variants of each changed picture that are kept encoded; 0: a new one at every step" }
+    { OPT_INT, "augment-variants", offsetof(args, t.augment_variants), 0, 1024, "4", "variants of each changed picture that are kept encoded; 0: a new one at every step" }
 
 /* Into a, whose other members stay; views into t. */
 void training_into(tress_train_args *a, const training_args *t);
