@@ -389,7 +389,7 @@ typedef struct tress_check_args {
     const char *sheet;            /* .png, .jpg or .webp: photos with mattes in red and strokes in green; NULL: none */
     bool        json;             /* the report as one JSON object rather than lines for people */
 } tress_check_args;
-/* Is a data set fit to train on? Every file is decoded and every problem named with its file; docs/train.md has the rules. *report is
+/* Is a data set fit to train on? Every file is decoded and every problem named with its file; docs/data.md has the rules. *report is
  * new (tress_text_free) also when the data is unfit, which is TRESS_E_FORMAT; any other failure leaves it untouched.
  * Fails: ARG, FORMAT, IO, OOM, CANCELLED. */
 TRESS_API TRESS_CHECKED tress_status tress_check(tress *t, const tress_check_args *args, char **report);
