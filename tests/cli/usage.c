@@ -254,10 +254,10 @@ static void training(void **state)
     assert_false(run_there("r"));
     snprintf(sub, sizeof sub, "%s/r", run_dir);
     assert_int_equal(mkdir(sub, 0700), 0);
-    run_put("r/config.json", "{\"data\": \"nosuch\", \"rank\": 4}", 29);
+    run_put("r/config.json", "{\"data\": \"d\", \"model\": \"nosuch\", \"rank\": 4}", 43);
     RUN("train", "-o", "r", "--resume", "latest");
     run_expect(6, "nosuch", NULL);
-    RUN("train", "-o", "r", "--resume", "latest", "--data", "other");
+    RUN("train", "-o", "r", "--resume", "latest", "-m", "other");
     run_expect(6, "other", NULL);
     /* A run's configuration serves plan train, which passes over what only train knows; other commands do not. */
     run_put("c.json", "{\"data\": \"d\", \"output\": \"r\", \"save-every\": 5, \"rank\": 4}", 56);
