@@ -23,8 +23,8 @@ finish() {
     rm -rf "$tmp"
 }
 trap finish EXIT
+"$TRESS_BINARY_DIR/make_model" --preset tiny --dtype f32 --seed 3 "$tmp/model" >/dev/null
 cd "$tmp"
-"$TRESS_BINARY_DIR/make_model" --preset tiny --dtype f32 --seed 3 model >/dev/null
 "$tress" synth -q -o data -n 12 --size 64 --style bob >/dev/null
 mkdir -p runs keep
 run=runs/run                                        # the same name each time: checkpoints hold their configuration

@@ -249,7 +249,8 @@ static void refused(void **state)
         whole_expect(&t, TRESS_E_FORMAT, "a run goes on only as it began");
     }
     /* other weights, each module by itself */
-    whole_sh("'" TRESS_BINARY_DIR "/make_model' --preset tiny --dtype f32 --seed 4 other >/dev/null && cp -r model mixed && rm -r mixed/transformer && cp -r other/transformer mixed/");
+    whole_model("other", 4);
+    whole_sh("cp -r model mixed && rm -r mixed/transformer && cp -r other/transformer mixed/");
     whole_told t = whole_resume(&a, &(whole_how){ .model = whole("mixed") });
     whole_expect(&t, TRESS_E_FORMAT, "with base model ");
     whole_sh("rm -r mixed/transformer mixed/controlnet && cp -r model/transformer other/controlnet mixed/");

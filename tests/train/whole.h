@@ -38,13 +38,22 @@ static inline void whole_sh(const char *format, ...)
     if (system(cmd) != 0) fail_msg("%s", cmd);
 }
 
+/* From the folder the test runs in, as that program may know its own files from there. */
+static inline void whole_model(const char *name, int seed)
+{
+    char cmd[512];
+    snprintf(cmd, sizeof cmd, "'" TRESS_BINARY_DIR "/make_model' --preset tiny --dtype f32 --seed %d '%s' >/dev/null", seed, whole(name));
+    if (system(cmd) != 0) fail_msg("%s", cmd);
+}
+
 static inline int whole_enter(void **state)
 {
     (void)state;
     strcpy(whole_dir, access("/dev/shm", W_OK) == 0 ? "/dev/shm/tress-train-XXXXXX" : "/tmp/tress-train-XXXXXX");
     if (!mkdtemp(whole_dir)) return -1;
     snprintf(draw_dir, sizeof draw_dir, "%s/data", whole_dir);
-    whole_sh("mkdir data && '" TRESS_BINARY_DIR "/make_model' --preset tiny --dtype f32 --seed 3 model >/dev/null");
+    whole_sh("mkdir data");
+    whole_model("model", 3);
     make_folders();
     for (int i = 0; i < 12; i++) {                              /* two shapes */
         char name[8];
