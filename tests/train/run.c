@@ -358,6 +358,14 @@ static void folder(void **state)
     a.run = whole("file");
     t = whole_train(&a, NULL);
     whole_expect(&t, TRESS_E_IO, "file");
+    a = whole_args();                                           /* interrupted among the pictures: what to go on with is there already */
+    a.latent_cache = NULL;
+    whole_sh("rm -rf run");
+    for (int64_t at = 10; !tr_dir_exists(whole("run/latents")); at += 10) {
+        t = whole_resume(&a, &(whole_how){ .cancel_at = at });
+        whole_expect(&t, TRESS_E_CANCELLED, NULL);
+    }
+    assert_true(tr_file_exists(whole("run/config.json")) && !tr_file_exists(whole("run/metrics.jsonl")));
     a = whole_args();
     a.max_vram = 100000;
     whole_sh("rm -rf run");
