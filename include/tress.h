@@ -219,7 +219,7 @@ typedef struct tress_train_args {
     const char *latent_cache;                  /* folder of encoded pictures, may be shared by runs; NULL: RUN/latents */
     /* what learns */
     int         rank;                          /* 16 */
-    float       alpha;                         /* 16 */
+    float       alpha;                         /* 0: the rank */
     const char *targets;                       /* "to_q,to_k,to_v,to_out": also add_q_proj, add_k_proj, add_v_proj, to_add_out */
     const int  *block;                         /* [n_block] the blocks that learn; n_block 0: all */
     int         n_block;

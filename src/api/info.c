@@ -71,8 +71,7 @@ static int collect(row *r, const tress *t)
     cpu_abilities(r[n].value, sizeof r[n].value);
     n++;
     ROW("cores", "%d usable of %ld", tr_thread_count(), sysconf(_SC_NPROCESSORS_ONLN));
-    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    ROW("memory", "%.1f GiB", pages > 0 && page > 0 ? (double)pages * (double)page / 0x1p30 : 0.0);
+    ROW("memory", "%.1f GiB", (double)tr_mem_machine() / 0x1p30);
     ROW("backend", "%s", tr_device_name(t->host.device));
     ROW("cuda", "not in this build");
     r[n].key = "pictures";

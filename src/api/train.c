@@ -8,7 +8,7 @@ void tress_train_defaults(tress_train_args *args)
 {
     if (!args) return;
     *args = (tress_train_args){
-        .rank = 16, .alpha = 16, .buckets = true, .augment_variants = 4, .validation_split = 0.1, .steps = 2000, .batch = 1,
+        .rank = 16, .buckets = true, .augment_variants = 4, .validation_split = 0.1, .steps = 2000, .batch = 1,
         .gradient_accumulation = 1, .learning_rate = 1e-4, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .weight_decay = 1e-4, .max_grad_norm = 1,
         .logit_std = 1, .mode_scale = 1.29, .training_shift = 1, .zero_text_rows = 333, .validate_every = 100, .sample_every = 250, .save_every = 250,
         .keep_checkpoints = 3, .sample_count = 4, .sample_steps = 20,

@@ -70,6 +70,7 @@ tress_status tr_train_config(char **out, const tress_model_args *model, const tr
     tress_status st = TRESS_OK;
     json_t *o = json_object(), *blocks = NULL;
     char *text = NULL;
+    tr_str page = { 0 };
     if (!o) TR_TRY(tr_fail(TRESS_E_OOM, "no memory for the run's configuration"));
     TR_TRY(put_text(o, "model", model->model));
     TR_TRY(put_text(o, "control-net", model->control_net));
@@ -92,8 +93,11 @@ tress_status tr_train_config(char **out, const tress_model_args *model, const tr
         if (same) break;
     }
     if (!text) TR_TRY(tr_fail(TRESS_E_OOM, "no memory for the run's configuration"));
-    TR_TRY(tr_strdup(out, text));
+    TR_TRY(tr_str_printf(&page, "%s\n", text));
+    *out = page.s;
+    page = (tr_str){ 0 };
 done:
+    tr_str_fini(&page);
     free(text);
     json_decref(blocks);
     json_decref(o);

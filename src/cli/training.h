@@ -24,7 +24,7 @@ typedef struct training_args {
 #define TRAINING_ADAPTER_OPTIONS(args, t) \
     { .kind = OPT_GROUP, .help = "What learns" }, \
     { OPT_INT, "rank", offsetof(args, t.rank), 1, 4096, "16", "rank of the adapters: how much they can learn, and the size of the file" }, \
-    { OPT_REAL, "alpha", offsetof(args, t.alpha), 0, 1e6, "16", "the adapters' part is multiplied by alpha / rank; with another rank, say alpha too" }, \
+    { OPT_REAL, "alpha", offsetof(args, t.alpha), 0, 1e6, "0", "the adapters' part is multiplied by alpha / rank; 0: alpha is the rank" }, \
     { OPT_TEXT, "targets", offsetof(args, t.targets), 0, 0, "to_q,to_k,to_v,to_out", \
       "projections that learn; there are add_q_proj, add_k_proj, add_v_proj and to_add_out, too", .meta = "LIST" }, \
     { OPT_INTS, "blocks", offsetof(args, t.blocks), 0, 1023, NULL, "blocks that learn, for example 8,9,10; without it all" }, \

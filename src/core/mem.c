@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Counters of the process, and the torturer's trip wire: with the thread's message the only writable state of core. */
 static _Atomic int64_t n_alloc, n_bytes, n_peak;
@@ -152,4 +153,11 @@ void tr_str_fini(tr_str *b)
 {
     tr_free(b->s);
     *b = (tr_str){ 0 };
+}
+
+int64_t tr_mem_machine(void)
+{
+    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    int64_t n;
+    return pages > 0 && page > 0 && !__builtin_mul_overflow((int64_t)pages, (int64_t)page, &n) ? n : 0;
 }

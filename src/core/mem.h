@@ -23,6 +23,7 @@ void tr_free(void *p);                          /* NULL is welcome */
 typedef struct tr_mem_stats { int64_t n_alloc, bytes, peak_bytes; } tr_mem_stats;
 tr_mem_stats tr_mem_now(void);                  /* of the whole process, since its start */
 void tr_mem_reset_peak(void);
+int64_t tr_mem_machine(void);                   /* bytes of memory that the machine has; 0: unknown */
 /* For tests: the nth allocation from now on (1: the next) and every one after it fails. n <= 0 ends that. */
 void tr_mem_fail_at(int64_t n);
 

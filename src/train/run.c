@@ -182,7 +182,7 @@ static tress_status identify(run *r)
     TR_TRY(tr_identity_add(d, "ControlNet", "%s", r->env->contract->control));
     TR_TRY(tr_identity_add(d, "seed", "%" PRIu64, a->seed));
     TR_TRY(tr_identity_add(d, "rank", "%d", a->rank));
-    TR_TRY(tr_identity_add_number(d, "alpha", (double)a->alpha));
+    TR_TRY(tr_identity_add_number(d, "alpha", (double)t->adapter.alpha));
     TR_TRY(tr_identity_add(d, "targets", "%d", t->adapter.targets));
     TR_TRY(tr_identity_add(d, "blocks", "%s", blocks.s));
     const struct { const char *name; double value; } numbers[] = {
@@ -213,14 +213,22 @@ done:
 }
 
 /* ---- memory -------------------------------------------------------------------------------------------------- */
+static const char *amount(char text[32], int64_t n)
+{
+    snprintf(text, 32, n < (int64_t)1 << 30 ? "%.1f MiB" : "%.2f GiB", (double)n / (n < (int64_t)1 << 30 ? 0x1p20 : 0x1p30));
+    return text;
+}
+
 /* The least checkpointing that fits, and words about it. */
 static tress_status choose_keep(run *r)
 {
-    static const char *const name[] = { "off: everything is kept", "attention: attention's results are kept", "on: blocks' inputs alone are kept" };
+    static const char *const name[] = { "off: nothing is computed twice", "attention: all but attention is computed twice", "on: everything is computed twice" };
     tress_status st = TRESS_OK;
     int64_t h = 0, w = 0, bytes[3] = { 0 };
     const int cell = r->specs.latents.prepare.cell;
     const int64_t limit = r->a->max_vram > 0 ? r->a->max_vram : r->env->memory_max, weights = r->env->weight_bytes;
+    const int64_t wish = limit > 0 || !tr_device_is_host(r->env->device) ? limit : tr_mem_machine() / 10 * 8;       /* of auto: others need memory too */
+    char step_text[32], weight_text[32];
     const tress_checkpointing asked = r->a->gradient_checkpointing;
     for (int i = 0; i < r->env->check->data->n_item; i++) {     /* before a picture is encoded, which takes long */
         int width = 0, height = 0;
@@ -235,15 +243,15 @@ static tress_status choose_keep(run *r)
         spec.keep = (tr_keep)level;
         TR_TRY(r->env->measure(r->env->self, &bytes[level], &spec, r->a->batch, h, w));
         keep = level;
-        if (asked != TRESS_CHECKPOINTING_AUTO || limit == 0 || weights + bytes[level] <= limit) break;
+        if (asked != TRESS_CHECKPOINTING_AUTO || wish == 0 || weights + bytes[level] <= wish) break;
     }
     if (limit > 0 && weights + bytes[keep] > limit)
         TR_TRY(tr_fail(TRESS_E_OOM, "training at %" PRId64 " x %" PRId64 " pixels, batch %d, takes %.2f GiB: %.2f of weights and %.2f beside them, with gradient checkpointing %s; "
                        "--max-vram leaves %.2f: a smaller --resolution or --batch takes less", w * cell, h * cell, r->a->batch,
                        (double)(weights + bytes[keep]) / 0x1p30, (double)weights / 0x1p30, (double)bytes[keep] / 0x1p30, name[keep], (double)limit / 0x1p30));
     r->specs.trainer.keep = (tr_keep)keep;
-    sayf(r, "memory: %.2f GiB of weights (mapped), %.2f GiB for a step of %d at %" PRId64 " x %" PRId64 " pixels; gradient checkpointing %s",
-         (double)weights / 0x1p30, (double)bytes[keep] / 0x1p30, r->a->batch, w * cell, h * cell, name[keep]);
+    sayf(r, "memory: %s of weights, mapped from their files, and %s for a step of %d picture%s of %" PRId64 " x %" PRId64 " pixels; gradient checkpointing %s",
+         amount(weight_text, weights), amount(step_text, bytes[keep]), r->a->batch, r->a->batch == 1 ? "" : "s", w * cell, h * cell, name[keep]);
 done:
     return st;
 }
@@ -366,9 +374,11 @@ static tress_status validate(run *r)
     tr_train_batch batch;
     tr_train_loss loss;
     int n = 0;
+    stage g = { r, "validate", tr_seconds() };
+    const int n_look = r->n_held < VALIDATION_MAX ? r->n_held : VALIDATION_MAX;
     if (r->n_held == 0) return TRESS_OK;
     tr_trainer_use_average(r->trainer, true);
-    for (int i = 0; st == TRESS_OK && i < tr_latents_count(r->latents) && n < VALIDATION_MAX; i++) {
+    for (int i = 0; st == TRESS_OK && i < tr_latents_count(r->latents) && n < n_look; i++) {
         if (!tr_latents_at(r->latents, i).held) continue;
         n++;
         for (int k = 0; st == TRESS_OK && k < TR_VALIDATION_N; k++) {
@@ -376,6 +386,7 @@ static tress_status validate(run *r)
             if (st == TRESS_OK) st = tr_trainer_loss(r->trainer, r->stream, &batch, &loss);
             if (st == TRESS_OK) v.loss[k] += loss.loss;
         }
+        if (st == TRESS_OK) on_progress(&g, n, n_look);
     }
     tr_trainer_use_average(r->trainer, false);
     if (st != TRESS_OK) goto done;

@@ -47,7 +47,7 @@ tress_status tr_run_trainer_spec(tr_trainer_spec *out, const tress_train_args *a
     TR_TRY(check_choices(a));
     TR_TRY(read_targets(&targets, a->targets));
     *out = (tr_trainer_spec){
-        .adapter = { .rank = a->rank, .alpha = a->alpha, .targets = targets, .block = a->block, .n_block = a->n_block, .seed = a->seed },
+        .adapter = { .rank = a->rank, .alpha = a->alpha == 0 ? (float)a->rank : a->alpha, .targets = targets, .block = a->block, .n_block = a->n_block, .seed = a->seed },
         .dropout = a->lora_dropout, .zero_text_rows = a->zero_text_rows, .keep = TR_KEEP_ALL, .precision = precision_of(a->mixed_precision, host),
         .control_last = a->control_last == TRESS_LAST_VENDOR, .normalize = (tr_mask_normalize)a->mask_normalize, .unmasked_weight = a->unmasked_weight,
         .adam8 = a->optimizer == TRESS_OPTIMIZER_ADAMW8BIT, .beta1 = a->beta1, .beta2 = a->beta2, .epsilon = a->epsilon, .weight_decay = a->weight_decay,

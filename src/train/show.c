@@ -106,7 +106,7 @@ tress_status tr_show_step_done(tr_show *w, const tr_show_step *s)
     char text[96];
     const int64_t n = s->step - w->first;
     const double seconds = now - w->begin;
-    snprintf(text, sizeof text, "loss %.4f, smoothed %.4f, %.3g images/s", s->loss, w->smoothed, w->images_per_second);
+    snprintf(text, sizeof text, "loss %.4f, mean %.4f, %.*f images/s", s->loss, w->smoothed, w->images_per_second < 10 ? 2 : 1, w->images_per_second);
     w->hooks.progress(w->hooks.self, &(tress_progress){ .stage = "train", .i = s->step, .n = w->total, .seconds = seconds,
                                                         .left = seconds / (double)n * (double)(w->total - s->step), .text = text });
 done:
@@ -200,8 +200,8 @@ tress_status tr_show_curve(tr_show *w)
 {
     const char *slash = strrchr(w->dir, '/');
     tr_curve_line line[1 + TR_VALIDATION_N];
-    tr_curve c = { .title = slash && slash[1] ? slash + 1 : w->dir, .loss = &w->loss, .lr = &w->lr, .line = line, .smoothing = -1 };
-    static const char *const name[TR_VALIDATION_N] = { "at 0.1", "at 0.3", "at 0.5", "at 0.7", "at 0.9" };
+    tr_curve c = { .title = slash && slash[1] ? slash + 1 : w->dir, .loss = &w->loss, .lr = &w->lr, .line = line, .smoothing = SMOOTH };
+    static const char *const name[TR_VALIDATION_N] = { "\u03c3 0.1", "\u03c3 0.3", "\u03c3 0.5", "\u03c3 0.7", "\u03c3 0.9" };
     if (w->validation.n > 0) {
         line[c.n_line++] = (tr_curve_line){ "validation", &w->validation };
         for (int i = 0; i < TR_VALIDATION_N; i++) line[c.n_line++] = (tr_curve_line){ name[i], &w->each[i] };
