@@ -110,7 +110,6 @@ tress_status tr_state_save(const char *dir, int64_t step, tr_trainer *t, tr_stre
     TR_TRY(tr_checkpoint_path(&path, dir, step));
     TR_TRY(tr_checkpoint_save(path, room->list, room->n, meta));
 done:
-    if (st == TRESS_E_OOM) tr_trainer_state_fini(room);         /* it may be half made */
     tr_free(path);
     tr_free(key);
     tr_free(meta);

@@ -63,7 +63,7 @@ static void any_file_operation_fails(void **state)
     static const struct { tr_io_fault fault; int error; } kind[] = {
         { TR_IO_ERROR, EIO }, { TR_IO_ERROR, EMFILE }, { TR_IO_ERROR_ON, EIO }, { TR_IO_SHORT, 0 }, { TR_IO_WRONG, 0 }, { TR_IO_ERROR, EINTR },
     };
-    int n_failed = 0, n_kept = 0;
+    int n_failed = 0, n_kept = 0, n_step = 0;
     tress_train_args a = whole_args();
     a.sample_every = 6;
     whole_fresh(&a, NULL);
@@ -89,6 +89,18 @@ static void any_file_operation_fails(void **state)
         whole_same(&got, &want);
         whole_left_fini(&got);
     }
+    for (int64_t n = full.io_at[7] + 1; n <= full.io_at[8]; n++) {       /* all that writes of a step between two saves: it is not lost */
+        whole_sh("rm -rf run");
+        whole_told t = whole_train(&a, &(whole_how){ .io_at = n, .io_fault = TR_IO_ERROR, .io_error = EIO });
+        whole_expect(&t, TRESS_E_IO, "the run is saved as it was after step 7");
+        t = whole_resume(&a, NULL);
+        whole_expect(&t, TRESS_OK, NULL);
+        whole_left got = whole_look(a.steps);
+        whole_same(&got, &want);
+        whole_left_fini(&got);
+        n_step++;
+    }
+    assert_int_equal(n_step, 2);
     print_message("%d rounds over %" PRId64 " file operations: %d runs failed, %d of them saved what they had\n", n_round, full.n_io, n_failed, n_kept);
     assert_true(n_failed >= n_round / 4 && n_kept > 0);
     whole_left_fini(&want);

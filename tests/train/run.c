@@ -155,6 +155,7 @@ static void interrupted(void **state)
     (void)state;
     const tress_train_args a = whole_rich_args();
     int n_saved = 0, n_before = 0;
+    whole_fresh(&a, NULL);                                      /* encodes */
     const whole_told full = whole_fresh(&a, NULL);
     whole_left want = whole_look(a.steps);
     for (uint64_t round = 0; round < (uint64_t)whole_rounds(9); round++) {
@@ -180,6 +181,17 @@ static void interrupted(void **state)
         whole_left got = whole_look(a.steps);
         whole_same(&got, &want);
         whole_left_fini(&got);
+    }
+    for (int64_t at = full.poll_at[4] + 1; at <= full.poll_at[5]; at += 2) {     /* every other of a validation and a step */
+        whole_sh("rm -rf run");
+        whole_told t = whole_train(&a, &(whole_how){ .cancel_at = at });
+        whole_expect(&t, TRESS_E_SAVED, "interrupted after step 4 of 12");
+        t = whole_resume(&a, NULL);
+        whole_expect(&t, TRESS_OK, NULL);
+        whole_left got = whole_look(a.steps);
+        whole_same(&got, &want);
+        whole_left_fini(&got);
+        n_saved++;
     }
     print_message("%" PRId64 " polls; interrupted %d times with something to save, %d times before\n", full.n_poll, n_saved, n_before);
     assert_true(n_saved >= 6 && n_before >= 3);

@@ -144,7 +144,7 @@ typedef struct whole_told {                     /* what it told; in memory that 
     tress_status status;
     char         message[2048], notes[8192];
     int64_t      n_poll, n_io, n_alloc, bytes_left, step;      /* step: the last that was told */
-    int64_t      alloc_at[64];                  /* allocations so far when step i was told */
+    int64_t      alloc_at[64], io_at[64], poll_at[64];   /* allocations, file operations and polls so far when step i was told */
     double       seconds;
     int          n_waited;
     whole_how    how;
@@ -155,7 +155,10 @@ static inline void whole_on_progress(void *self, const tress_progress *p)
     whole_told *t = self;
     if (strcmp(p->stage, "train") != 0) return;
     t->step = p->i;
-    if (p->i < 64) t->alloc_at[p->i] = tr_mem_now().n_alloc;
+    if (p->i >= 64) return;
+    t->alloc_at[p->i] = tr_mem_now().n_alloc;
+    t->io_at[p->i] = tr_io_count() - t->n_io;
+    t->poll_at[p->i] = t->n_poll;
 }
 
 static inline void whole_on_note(void *self, const char *text)
@@ -193,6 +196,7 @@ static inline void whole_live(whole_told *t, const tress_train_args *a)
                               .hooks = { t, whole_on_progress, whole_on_note, NULL, whole_on_cancelled } };
     const tress_model_args m = { .model = h->model ? h->model : whole("model") };
     const int64_t n_io = tr_io_count(), n_alloc = tr_mem_now().n_alloc, bytes = tr_mem_now().bytes;
+    t->n_io = n_io;                                             /* for io_at meanwhile */
     if (h->die_at) tr_io_die_at(h->die_at, whole_die);
     if (h->io_at) tr_io_fail_at(h->io_at, h->io_fault, h->io_error);
     if (h->memory_at) tr_mem_fail_at(h->memory_at);
