@@ -1,5 +1,5 @@
-/* `probe train-step` against PyTorch, diffusers and PEFT in float64 (tests/golden/train): the loss and all gradients of a step, fresh and
- * from a LoRA file, and one step of AdamW on them; and what it says to inputs that are no training step. */
+/* `probe train-step` against PyTorch, diffusers and PEFT in float64 (tests/golden/train): the loss and all gradients of a step that
+ * begins with a LoRA file, and one step of AdamW on them; fresh adapters; and what it says to inputs that are no training step. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -63,7 +63,8 @@ static void fixture_open(fixture *f, const char *kind)
     f->train.alpha = (float)number(o, "alpha");
     f->train.learning_rate = number(o, "learning_rate");
     f->train.max_grad_norm = 0.005;                         /* below all of the goldens' norms: clipping is seen */
-    f->train.control_last = strcmp(json_string_value(json_object_get(o, "last_block")), "vendor") ? TRESS_LAST_DIFFUSERS : TRESS_LAST_VENDOR;
+    const bool vendor = strcmp(json_string_value(json_object_get(o, "last_block")), "vendor") == 0;
+    f->train.control_last = vendor ? TRESS_LAST_VENDOR : TRESS_LAST_DIFFUSERS;
 }
 
 static void fixture_close(fixture *f)
@@ -83,7 +84,8 @@ static void write_inputs(const fixture *f, const spoil *k)
     const json_t *sigma = json_array_get(json_object_get(f->note, "sigma"), 0);
     const tr_dims latent = TR_DIMS(f->b, 16, f->h, f->w);
     const struct { const char *name; tr_dims d; } list[] = {
-        { "latents", latent }, { "control", latent }, { "noise", latent }, { "mask", TR_DIMS(f->b, 1, f->h, f->w) }, { "sigma", TR_DIMS(f->b) } };
+        { "latents", latent }, { "control", latent }, { "noise", latent }, { "mask", TR_DIMS(f->b, 1, f->h, f->w) },
+        { "sigma", TR_DIMS(f->b) } };
     tr_named out[5];
     int n_out = 0;
     for (int i = 0; i < 5; i++) {
@@ -107,7 +109,10 @@ static void write_inputs(const fixture *f, const spoil *k)
     for (int i = 0; i < n_out; i++) tr_free(out[i].t.data);
 }
 
-static tr_dims dims_of(const json_t *shape) { return TR_DIMS(json_integer_value(json_array_get(shape, 0)), json_integer_value(json_array_get(shape, 1))); }
+static tr_dims dims_of(const json_t *shape)
+{
+    return TR_DIMS(json_integer_value(json_array_get(shape, 0)), json_integer_value(json_array_get(shape, 1)));
+}
 
 /* A LoRA file with what the goldens begin with: A, and B normal with deviation b_std. only: layers whose name has it. */
 static void write_lora(const fixture *f, double b_std, const char *only)
@@ -145,8 +150,8 @@ static const float *get(const tr_safetensors *file, const char *prefix, const ch
     return t.data;
 }
 
-/* One AdamW step from zero moments: m / (1 - beta1) = g, v / (1 - beta2) = g^2, so p - lr (g / (|g| + eps) + wd p), with g clipped. A dozen
- * roundings of the update and one of p. */
+/* One AdamW step from zero moments: m / (1 - beta1) = g, v / (1 - beta2) = g^2, so p - lr (g / (|g| + eps) + wd p), with g clipped. A
+ * dozen roundings of the update and one of p. */
 static void hold_step(const fixture *f, const tr_safetensors *out, double b_std)
 {
     const char *name;
@@ -173,7 +178,8 @@ static void hold_step(const fixture *f, const tr_safetensors *out, double b_std)
             const double from = (double)p0[i], gi = clip * (double)g[i], lr = f->train.learning_rate;
             const double want = from - lr * (gi / (fabs(gi) + f->train.epsilon) + f->train.weight_decay * from);
             const double bound = 0x1p-23 * fabs(from) + 12 * 0x1p-24 * lr;
-            if (!(fabs((double)p[i] - want) <= bound)) fail_msg("%s: lora.%s[%d] is %.9g, expected %.9g", f->kind, name, (int)i, (double)p[i], want);
+            if (!(fabs((double)p[i] - want) <= bound))
+                fail_msg("%s: lora.%s[%d] is %.9g, expected %.9g", f->kind, name, (int)i, (double)p[i], want);
         }
         tr_free(room);
     }
@@ -207,7 +213,8 @@ static void hold(fixture *f, const char *golden_loss, const char *golden_grad, d
     }
     const double e_grad = sqrt(diff / ref);
     print_message("%-7s %-16s loss %.2g, gradients %.2g\n", f->kind, golden_loss, e_loss, e_grad);
-    if (!(e_loss <= BOUND) || !(e_grad <= BOUND)) fail_msg("%s: loss %.3g, gradients %.3g from torch's, expected at most %g", f->kind, e_loss, e_grad, BOUND);
+    if (!(e_loss <= BOUND) || !(e_grad <= BOUND))
+        fail_msg("%s: loss %.3g, gradients %.3g from torch's, expected at most %g", f->kind, e_loss, e_grad, BOUND);
     hold_step(f, out, b_std);
     tr_safetensors_close(out);
 }
@@ -256,11 +263,13 @@ static void fresh(void **state)
     fixture_close(&f);
 }
 
-static void expect(const fixture *f, const tress_train_args *train, const tress_lora_ref *lora, int n_lora, tress_status st, const char *part)
+static void expect(const fixture *f, const tress_train_args *train, const tress_lora_ref *lora, int n_lora, tress_status st,
+                   const char *part)
 {
     remove(OUT);
     const tress_status got = probe(f, train, lora, n_lora);
-    if (got != st || !strstr(tress_last_error(), part)) fail_msg("status %d, expected %d; message \"%s\", expected \"%s\" in it", got, st, tress_last_error(), part);
+    if (got != st || !strstr(tress_last_error(), part))
+        fail_msg("status %d, expected %d; message \"%s\", expected \"%s\" in it", got, st, tress_last_error(), part);
     assert_int_equal(access(OUT, F_OK), -1);
 }
 
@@ -338,6 +347,7 @@ static void bad_options(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(goldens), cmocka_unit_test(fresh), cmocka_unit_test(bad_inputs), cmocka_unit_test(bad_options) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(goldens), cmocka_unit_test(fresh), cmocka_unit_test(bad_inputs),
+                                        cmocka_unit_test(bad_options) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

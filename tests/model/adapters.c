@@ -46,7 +46,8 @@ enum { ALL = 255 };
 static tr_adapters *adapters(fixture *f, int rank, float alpha, int targets, const int *block, int n_block, uint64_t seed)
 {
     tr_adapters *k = NULL;
-    OK(tr_adapters_new(&k, f->model, &(tr_adapter_spec){ .rank = rank, .alpha = alpha, .targets = targets, .block = block, .n_block = n_block, .seed = seed }));
+    OK(tr_adapters_new(&k, f->model, &(tr_adapter_spec){ .rank = rank, .alpha = alpha, .targets = targets, .block = block,
+                                                         .n_block = n_block, .seed = seed }));
     return k;
 }
 
@@ -80,8 +81,8 @@ static void fill_up(tr_adapters *k, double std)
 /* ---- names ------------------------------------------------------------------------------------------------- */
 static void names_and_order(void **state)
 {
-    static const char *const parts[] = { "attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0", "attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj",
-                                         "attn.to_add_out", "attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0" };
+    static const char *const parts[] = { "attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0", "attn.add_q_proj", "attn.add_k_proj",
+                                         "attn.add_v_proj", "attn.to_add_out", "attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0" };
     fixture f;
     (void)state;
     fixture_open(&f);
@@ -156,7 +157,8 @@ static void beginning(void **state)
     for (int64_t j = 0; j < tr_count(tr_adapters_grads(k)); j++) assert_true(((const float *)tr_adapters_grads(k).data)[j] == 0);
 
     /* A layer's A follows from seed and name, whoever else learns. */
-    static const char *const name = "transformer.transformer_blocks.1.attn.to_k.lora_A.weight", *const other = "transformer.transformer_blocks.1.attn.to_v.lora_A.weight";
+    static const char *const name = "transformer.transformer_blocks.1.attn.to_k.lora_A.weight";
+    static const char *const other = "transformer.transformer_blocks.1.attn.to_v.lora_A.weight";
     const tr_tensor a = tr_adapters_param(k, find(k, name));
     const size_t bytes = bytes_of(a);
     float *first = copy_of(a);
@@ -270,9 +272,9 @@ static void from_files(void **state)
             snprintf(path, sizeof path, "transformer.%s.lora_A.weight", pair->layer);
             const int at = find(k, path);
             assert_memory_equal(tr_adapters_param(k, at).data, pair->a.data, bytes_of(pair->a));
-            for (int64_t e2 = 0; e2 < tr_count(pair->up); e2++)
-                assert_true(fabs((double)((const float *)tr_adapters_param(k, at + 1).data)[e2] * (double)alpha[i] / 4 - (double)((const float *)pair->up.data)[e2]) <=
-                            0x1p-23 * fabs((double)((const float *)pair->up.data)[e2]));
+            const float *unfolded = tr_adapters_param(k, at + 1).data, *folded = pair->up.data;
+            for (int64_t q = 0; q < tr_count(pair->up); q++)
+                assert_true(fabs((double)unfolded[q] * (double)alpha[i] / 4 - (double)folded[q]) <= 0x1p-23 * fabs((double)folded[q]));
         }
 
         /* And back: all layers, folded again; a power of two comes back to the bit. */
@@ -311,7 +313,8 @@ static void misfits(void **state)
     fixture_open(&f);
     const int64_t d = (int64_t)f.config.n_head * f.config.d_head;
     const struct { int rank, targets; const char *second; int64_t d_out; tress_status st; const char *part; } list[] = {
-        { 4, TR_TARGET_IMAGE, "transformer_blocks.1.attn.add_k_proj", d, TRESS_E_CONTRACT, "transformer_blocks.1.attn.add_k_proj is not among the layers that learn" },
+        { 4, TR_TARGET_IMAGE, "transformer_blocks.1.attn.add_k_proj", d, TRESS_E_CONTRACT,
+          "transformer_blocks.1.attn.add_k_proj is not among the layers that learn" },
         { 4, TR_TARGET_IMAGE, "transformer_blocks.1.ff.net.2", d, TRESS_E_CONTRACT, "is not among the layers that learn" },
         { 4, TR_TARGET_IMAGE, "transformer_blocks.99.attn.to_q", d, TRESS_E_CONTRACT, "transformer_blocks.99.attn.to_q is not among" },
         { 8, TR_TARGET_IMAGE, "transformer_blocks.1.attn.to_q", d, TRESS_E_SHAPE, "has rank 4, the adapters that learn 8" },
@@ -348,7 +351,8 @@ static void bad_specs(void **state)
         { { .rank = 4, .alpha = 4, .targets = 1, .block = &minus, .n_block = 1 }, "block -1 is to learn" },
         { { .rank = 4, .alpha = 4, .targets = 1, .block = &beyond, .n_block = 1 }, "is to learn, the transformer has blocks 0 to" },
         { { .rank = 4, .alpha = 4, .targets = 0 }, "no layer is left to learn" },
-        { { .rank = 4, .alpha = 4, .targets = TR_TARGET_ADD_Q | TR_TARGET_TO_ADD_OUT, .block = &last, .n_block = 1 }, "no layer is left to learn" },
+        { { .rank = 4, .alpha = 4, .targets = TR_TARGET_ADD_Q | TR_TARGET_TO_ADD_OUT, .block = &last, .n_block = 1 },
+          "no layer is left to learn" },
     };
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
         tr_adapters *k = NULL;

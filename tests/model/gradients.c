@@ -1,11 +1,12 @@
-/* The gradients of every adapter, all elements, against central differences of a forward in float64 (naive.h) that shares no code with
- * the model. The loss is sum(g v) with random g, so that dv = g.
+/* The gradients of every adapter, all elements, against central differences of a forward in float64 (naive.h) that shares no code
+ * with the model. The loss is sum(g v) with random g, so that dv = g.
  *
  * Bounds. u = 2^-24. A gradient is a sum of products along about 20 ops for each of up to 3 blocks, there and back; each rounds its
  * result once and sums over up to 256 terms in blocks, which leaves some 4 u of the norm. The errors are independent: sqrt(120) 4 u =
  * 2.6e-6 of a tensor's norm; the bound for one tensor is 1e-5, that of the project for a module. Differences with h = 1e-4 are exact to
  * h^2 f''' / 6 and 2^-53 |loss| / h, both below 1e-7 of a tensor's norm here: with h = 1e-5 the figures are the same.
- * Times are near 0: the angle of the time embedding is rounded in fp32, as torch does, and u times 1000 radians would be all that is seen. */
+ * Times are near 0: the angle of the time embedding is rounded in fp32, as torch does, and u times 1000 radians would be all that is
+ * seen. */
 #include "naive.h"
 
 typedef struct trial {
@@ -59,8 +60,9 @@ static void write_model(const trial *c, const char *folder)
     add_linear(&l, 2 * D, D, "", "norm_out.linear");
     add_linear(&l, PATCH, D, "", "proj_out");
     for (int i = 0; i < c->n_block; i++) {
-        static const char *const image[] = { "to_q", "to_k", "to_v", "to_out.0" }, *const text[] = { "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out" },
-                          *const norm[] = { "norm_q.weight", "norm_k.weight", "norm_added_q.weight", "norm_added_k.weight" };
+        static const char *const image[] = { "to_q", "to_k", "to_v", "to_out.0" };
+        static const char *const text[] = { "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out" };
+        static const char *const norm[] = { "norm_q.weight", "norm_k.weight", "norm_added_q.weight", "norm_added_k.weight" };
         const bool last = i + 1 == c->n_block;
         char at[64];
         snprintf(at, sizeof at, "transformer_blocks.%d.", i);
@@ -115,8 +117,9 @@ static void fixture_open(fixture *f, const trial *c)
     snprintf(folder, sizeof folder, "%s/test-gradients-%d", TRESS_BINARY_DIR, (int)getpid());
     write_model(c, folder);
     snprintf(path, sizeof path, "%s/diffusion_pytorch_model.safetensors", folder);
-    tr_mmdit_config config = { .n_block = c->n_block, .n_head = c->n_head, .d_head = D / c->n_head, .channels_in = CHANNELS, .channels_out = CHANNELS,
-                               .patch = 2, .d_context = D_CONTEXT, .d_pooled = D_POOLED, .pos_max = POS_MAX, .sample_size = 8, .qk_norm = !c->no_norm };
+    tr_mmdit_config config = { .n_block = c->n_block, .n_head = c->n_head, .d_head = D / c->n_head, .channels_in = CHANNELS,
+                               .channels_out = CHANNELS, .patch = 2, .d_context = D_CONTEXT, .d_pooled = D_POOLED, .pos_max = POS_MAX,
+                               .sample_size = 8, .qk_norm = !c->no_norm };
     memcpy(config.dual, c->dual, sizeof c->dual);
     sd3_device(&f->device, &f->stream, 2, false);
     OK(tr_weights_open(&f->weights, path, TR_MODULE_TRANSFORMER, NULL));
@@ -148,7 +151,8 @@ static void fixture_open(fixture *f, const trial *c)
     seeded_normal(context, tr_count(f->args.context), "context", 5, 0, 1);
     for (int b = 0; b < N_BATCH; b++) {
         m->timestep[b] = (double)f->timestep[b];
-        for (int i = 0; i < c->n_text * D_CONTEXT; i++) m->context[b][i / D_CONTEXT][i % D_CONTEXT] = (double)context[b * c->n_text * D_CONTEXT + i];
+        for (int i = 0; i < c->n_text; i++)
+            for (int j = 0; j < D_CONTEXT; j++) m->context[b][i][j] = (double)context[(b * c->n_text + i) * D_CONTEXT + j];
     }
     for (int i = 0; i < c->n_residual; i++) {
         char name[32];
@@ -193,7 +197,8 @@ static naive_layer *layer_of(fixture *f, int i, bool *b)
 /* Random B too, so that gradients reach A; the naive model gets the same. */
 static void adapt(fixture *f)
 {
-    const tr_adapter_spec spec = { .rank = RANK, .alpha = 3, .targets = f->c->targets, .block = f->c->block, .n_block = f->c->n_learn, .seed = 9 };
+    const tr_adapter_spec spec = { .rank = RANK, .alpha = 3, .targets = f->c->targets, .block = f->c->block, .n_block = f->c->n_learn,
+                                   .seed = 9 };
     OK(tr_adapters_new(&f->adapters, f->model, &spec));
     f->m.low_scale = 3.0 / RANK;
     for (int i = 0; i < tr_adapters_count(f->adapters); i++) {
@@ -276,7 +281,8 @@ static void hold(const trial *c)
         naive_forward(&f.m, tr_adapters_block(f.adapters, i));
         const double error = sqrt(diff / ref);
         if (!(ref > 0 && error <= BOUND))
-            fail_msg("%s: %s: gradient of norm %.3g, relative error %.3g, expected at most %.3g", c->name, tr_adapters_name(f.adapters, i), sqrt(ref), error, BOUND);
+            fail_msg("%s: %s: gradient of norm %.3g, relative error %.3g, expected at most %.3g", c->name, tr_adapters_name(f.adapters, i),
+                     sqrt(ref), error, BOUND);
         if (!(error <= worst)) {
             worst = error;
             worst_name = tr_adapters_name(f.adapters, i);
@@ -291,7 +297,8 @@ enum { TEXT = TR_TARGET_ADD_Q | TR_TARGET_ADD_K | TR_TARGET_ADD_V | TR_TARGET_TO
 static void as_trained(void **state)
 {
     (void)state;
-    hold(&(trial){ .name = "one row for 333", .n_block = 2, .n_head = 2, .targets = TR_TARGET_IMAGE, .n_text = 1, .rows = 333, .n_residual = 2 });
+    hold(&(trial){ .name = "one row for 333", .n_block = 2, .n_head = 2, .targets = TR_TARGET_IMAGE, .n_text = 1, .rows = 333,
+                   .n_residual = 2 });
     hold(&(trial){ .name = "several rows with weight", .n_block = 2, .n_head = 1, .targets = TR_TARGET_IMAGE | TEXT, .n_text = 3, .rows = 5,
                    .n_residual = 1, .diffusers_last = true, .keep = TR_KEEP_ATTENTION });
 }
@@ -299,47 +306,50 @@ static void as_trained(void **state)
 static void some_blocks(void **state)
 {
     (void)state;
-    hold(&(trial){ .name = "first block alone", .n_block = 3, .n_head = 2, .targets = TR_TARGET_IMAGE | TEXT, .n_text = 2, .block = { 0 }, .n_learn = 1,
-                   .n_residual = 3 });
-    hold(&(trial){ .name = "middle block alone", .n_block = 3, .n_head = 1, .targets = TR_TARGET_IMAGE | TEXT, .n_text = 2, .block = { 1 }, .n_learn = 1,
-                   .n_residual = 1, .keep = TR_KEEP_INPUT });
-    hold(&(trial){ .name = "last block alone", .n_block = 3, .n_head = 2, .targets = TR_TARGET_IMAGE | TEXT, .n_text = 2, .block = { 2 }, .n_learn = 1,
-                   .n_residual = 1, .keep = TR_KEEP_ATTENTION });
-    hold(&(trial){ .name = "first and last block", .n_block = 3, .n_head = 2, .targets = TR_TARGET_TO_V, .n_text = 1, .rows = 77, .block = { 0, 2 },
-                   .n_learn = 2, .keep = TR_KEEP_INPUT });
+    hold(&(trial){ .name = "first block alone", .n_block = 3, .n_head = 2, .targets = TR_TARGET_IMAGE | TEXT, .n_text = 2, .block = { 0 },
+                   .n_learn = 1, .n_residual = 3 });
+    hold(&(trial){ .name = "middle block alone", .n_block = 3, .n_head = 1, .targets = TR_TARGET_IMAGE | TEXT, .n_text = 2, .block = { 1 },
+                   .n_learn = 1, .n_residual = 1, .keep = TR_KEEP_INPUT });
+    hold(&(trial){ .name = "last block alone", .n_block = 3, .n_head = 2, .targets = TR_TARGET_IMAGE | TEXT, .n_text = 2, .block = { 2 },
+                   .n_learn = 1, .n_residual = 1, .keep = TR_KEEP_ATTENTION });
+    hold(&(trial){ .name = "first and last block", .n_block = 3, .n_head = 2, .targets = TR_TARGET_TO_V, .n_text = 1, .rows = 77,
+                   .block = { 0, 2 }, .n_learn = 2, .keep = TR_KEEP_INPUT });
 }
 
 static void single_targets(void **state)
 {
     static const struct { const char *name; int target; } one[] = {
-        { "to_q alone", TR_TARGET_TO_Q }, { "to_k alone", TR_TARGET_TO_K }, { "to_v alone", TR_TARGET_TO_V }, { "to_out alone", TR_TARGET_TO_OUT },
+        { "to_q alone", TR_TARGET_TO_Q }, { "to_k alone", TR_TARGET_TO_K }, { "to_v alone", TR_TARGET_TO_V },
+        { "to_out alone", TR_TARGET_TO_OUT },
         { "add_q alone", TR_TARGET_ADD_Q }, { "add_k alone", TR_TARGET_ADD_K }, { "add_v alone", TR_TARGET_ADD_V },
         { "to_add_out alone", TR_TARGET_TO_ADD_OUT } };
     (void)state;
     for (int i = 0; i < 8; i++)
-        hold(&(trial){ .name = one[i].name, .n_block = 2, .n_head = 2, .targets = one[i].target, .n_text = 2, .rows = 9, .keep = (tr_keep)(i % 3) });
+        hold(&(trial){ .name = one[i].name, .n_block = 2, .n_head = 2, .targets = one[i].target, .n_text = 2, .rows = 9,
+                       .keep = (tr_keep)(i % 3) });
 }
 
 static void second_attention(void **state)
 {
     (void)state;
-    hold(&(trial){ .name = "second attention", .n_block = 2, .n_head = 2, .targets = TR_TARGET_IMAGE | TEXT, .n_text = 1, .rows = 333, .n_residual = 1,
-                   .dual = { true, true } });
-    hold(&(trial){ .name = "second attention, unlearned", .n_block = 3, .n_head = 1, .targets = TR_TARGET_TO_K, .n_text = 2, .block = { 0 }, .n_learn = 1,
-                   .dual = { false, true, true }, .keep = TR_KEEP_INPUT });
+    hold(&(trial){ .name = "second attention", .n_block = 2, .n_head = 2, .targets = TR_TARGET_IMAGE | TEXT, .n_text = 1, .rows = 333,
+                   .n_residual = 1, .dual = { true, true } });
+    hold(&(trial){ .name = "second attention, unlearned", .n_block = 3, .n_head = 1, .targets = TR_TARGET_TO_K, .n_text = 2,
+                   .block = { 0 }, .n_learn = 1, .dual = { false, true, true }, .keep = TR_KEEP_INPUT });
 }
 
 static void no_norms(void **state)
 {
     (void)state;
-    hold(&(trial){ .name = "no norms", .n_block = 2, .n_head = 2, .targets = TR_TARGET_IMAGE | TEXT, .n_text = 2, .no_norm = true, .dual = { true },
-                   .n_residual = 2, .keep = TR_KEEP_INPUT });
+    hold(&(trial){ .name = "no norms", .n_block = 2, .n_head = 2, .targets = TR_TARGET_IMAGE | TEXT, .n_text = 2, .no_norm = true,
+                   .dual = { true }, .n_residual = 2, .keep = TR_KEEP_INPUT });
 }
 
 static void second_sample(void **state)
 {
     (void)state;
-    hold(&(trial){ .name = "second sample alone", .n_block = 2, .n_head = 2, .targets = TR_TARGET_IMAGE, .n_text = 2, .n_residual = 2, .second_alone = true });
+    hold(&(trial){ .name = "second sample alone", .n_block = 2, .n_head = 2, .targets = TR_TARGET_IMAGE, .n_text = 2, .n_residual = 2,
+                   .second_alone = true });
 }
 
 int main(void)

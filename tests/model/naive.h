@@ -6,8 +6,8 @@
 
 #include "sd3.h"
 
-enum { N_BATCH = 2, ROWS = 2, COLS = 3, N_TOKEN = ROWS * COLS, N_TEXT_MAX = 3, N_BLOCK_MAX = 3, D = 64, CHANNELS = 16, D_CONTEXT = 8, D_POOLED = 8,
-       POS_MAX = 4, TIME = 256, PATCH = 4 * CHANNELS, N_LATENT = CHANNELS * 4 * N_TOKEN };
+enum { N_BATCH = 2, ROWS = 2, COLS = 3, N_TOKEN = ROWS * COLS, N_TEXT_MAX = 3, N_BLOCK_MAX = 3, D = 64, CHANNELS = 16, D_CONTEXT = 8,
+       D_POOLED = 8, POS_MAX = 4, TIME = 256, PATCH = 4 * CHANNELS, N_LATENT = CHANNELS * 4 * N_TOKEN };
 #define NAIVE_EPS 1e-6
 
 typedef struct naive_layer {
@@ -130,7 +130,8 @@ static void rms_norm(const naive *m, double *x, const char *prefix, const char *
 /* ---- attention --------------------------------------------------------------------------------------------- */
 enum { KEY_MAX = N_TOKEN + N_TEXT_MAX };
 /* o = softmax(q k / sqrt(d_head) + logw) v for one query, head by head. */
-static void attend(const naive *m, double o[D], const double q[D], int n_key, double k[KEY_MAX][D], double v[KEY_MAX][D], const double logw[KEY_MAX])
+static void attend(const naive *m, double o[D], const double q[D], int n_key, double k[KEY_MAX][D], double v[KEY_MAX][D],
+                   const double logw[KEY_MAX])
 {
     const int d_head = D / m->n_head;
     for (int h = 0; h < m->n_head; h++) {

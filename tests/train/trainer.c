@@ -1,6 +1,6 @@
-/* What a training step must hold beyond the oracle's numbers: the same bytes however much is kept and whoever computes them, dropout whose
- * backward belongs to its forward, half precision that overflows without harm, an average and a state that are what they say, and
- * failures that change nothing. */
+/* What a training step must hold beyond the oracle's numbers: the same bytes however much is kept and whoever computes them, dropout
+ * whose backward belongs to its forward, half precision that overflows without harm, an average and a state that are what they say,
+ * and failures that change nothing. */
 #include "small.h"
 
 #include <math.h>
@@ -271,7 +271,8 @@ static void masks(void **state)
     (void)state;
     small_open(&m, "plain", 2);
     tr_trainer_spec c = spec_of(4, TR_TARGET_IMAGE);
-    for (int normalize = 0; normalize < 3; normalize++) {               /* nothing to learn from: nothing is learnt, and nothing divided by 0 */
+    /* nothing to learn from: nothing is learnt, and nothing divided by 0 */
+    for (int normalize = 0; normalize < 3; normalize++) {
         c.normalize = (tr_mask_normalize)normalize;
         c.adapter.alpha = 4;
         tr_trainer *t = begin(&m, &c, 0.02);
@@ -332,8 +333,8 @@ static void rows_of_text(void **state)
 /* ---- dropout ----------------------------------------------------------------------------------------------- */
 /* For each tensor of the adapters the slope of the loss along its own gradient g, which is |g|, from steps of h both ways with the same
  * draw. A loss is 1e-7 from exact, and h is chosen so that the two differ by 1e-4 of it: 2e-3 of the slope, and parts of the third degree
- * stay below that (ten times the h makes them 6e-2). A backward that drops other elements is off by about the share of what is dropped, one half,
- * in its own layer and by a tenth below, where the adapter's part of the way down is smaller than the layer's. */
+ * stay below 1e-2 (ten times the h makes them 6e-2). A backward that drops other elements is off by about the share of what is dropped,
+ * one half, in its own layer and by a tenth below, where the adapter's part of the way down is smaller than the layer's. */
 static void dropout(void **state)
 {
     (void)state;
@@ -386,7 +387,8 @@ static void draws(void **state)
     (void)state;
     small_open(&m, "large", 2);
     tr_trainer_spec c = spec_of(4, TR_TARGET_IMAGE);
-    const struct { float p; uint64_t seed, draw; } run[] = { { 0.5f, 1, 1 }, { 0.5f, 1, 1 }, { 0.5f, 1, 2 }, { 0.5f, 2, 1 }, { 0, 1, 1 }, { 0, 2, 2 } };
+    const struct { float p; uint64_t seed, draw; } run[] = { { 0.5f, 1, 1 }, { 0.5f, 1, 1 }, { 0.5f, 1, 2 }, { 0.5f, 2, 1 }, { 0, 1, 1 },
+                                                             { 0, 2, 2 } };
     for (int i = 0; i < 6; i++) {
         c.dropout = run[i].p;
         c.seed = run[i].seed;
@@ -404,14 +406,15 @@ static void draws(void **state)
         tr_trainer_free(t);
     }
     assert_true(loss[0].loss == loss[1].loss);
-    assert_true(loss[0].loss != loss[2].loss && loss[0].loss != loss[3].loss && loss[2].loss != loss[3].loss && loss[0].loss != loss[4].loss);
+    assert_true(loss[0].loss != loss[2].loss && loss[0].loss != loss[3].loss && loss[2].loss != loss[3].loss);
+    assert_true(loss[0].loss != loss[4].loss);
     assert_true(loss[4].loss == loss[5].loss);
     small_close(&m);
 }
 
 /* ---- half precision ---------------------------------------------------------------------------------------- */
-/* Tokens, text and what leaves each block are rounded: n_block + 1 independent errors of u on the way to the velocity, so 2 sqrt(n_block + 1)
- * u of the loss; as many again on the way back, and each layer's gradient is a product of the two: 4 sqrt(n_block + 1) u of the gradients,
+/* Tokens, text and what leaves each block are rounded: n_block + 1 independent errors of u on the way to the velocity, so
+ * 2 sqrt(n_block + 1) u of the loss; as many again on the way back, and each layer's gradient is a product of the two: 4 sqrt(n_block + 1) u of the gradients,
  * where cancellation in the softmax doubles what it is given. */
 static void half_precision(void **state)
 {
@@ -599,7 +602,8 @@ static void average(void **state)
             char name[256];
             snprintf(name, sizeof name, "transformer.%s.lora_%c.weight", pair->layer, q % 2 ? 'B' : 'A');
             if (strcmp(name, tr_adapters_name(k, q)) != 0) continue;
-            const double e = seeded_error((q % 2 ? pair->up : pair->a).data, tr_adapters_param(k, q).data, tr_count(tr_adapters_param(k, q)));
+            const double e = seeded_error((q % 2 ? pair->up : pair->a).data, tr_adapters_param(k, q).data,
+                                          tr_count(tr_adapters_param(k, q)));
             if (!(e <= 4 * N_STEP * 0x1p-24)) fail_msg("%s: the average is %.3g from its formula", name, e);
         }
     }
@@ -714,7 +718,8 @@ static void state_goes_round(void **state)
             char name[256];
             snprintf(name, sizeof name, "lora.%s", tr_adapters_name(tr_trainer_adapters(t), k));
             assert_string_equal(kept.list[k].name, name);
-            assert_memory_equal(kept.list[k].t.data, tr_adapters_param(tr_trainer_adapters(t), k).data, bytes_of(tr_adapters_param(tr_trainer_adapters(t), k)));
+            assert_memory_equal(kept.list[k].t.data, tr_adapters_param(tr_trainer_adapters(t), k).data,
+                                bytes_of(tr_adapters_param(tr_trainer_adapters(t), k)));
         }
         if (c.adam8) assert_string_equal(kept.list[kept.n - 4].name, "adam8.m");
         else assert_true(strncmp(kept.list[n].name, "adam.m.transformer.", 19) == 0 && strncmp(kept.list[2 * n].name, "adam.v.", 7) == 0);
@@ -733,7 +738,8 @@ static void state_goes_round(void **state)
         for (int k = 0; k < four.n; k++) {
             const size_t bytes = (size_t)tr_count(four.list[k].t) * tr_dtype_size(four.list[k].t.dtype);
             assert_string_equal(again.list[k].name, four.list[k].name);
-            if (memcmp(again.list[k].t.data, four.list[k].t.data, bytes) != 0) fail_msg("%s is another after a step from a state", four.list[k].name);
+            if (memcmp(again.list[k].t.data, four.list[k].t.data, bytes) != 0)
+                fail_msg("%s is another after a step from a state", four.list[k].name);
         }
         tr_trainer_free(t);
         tr_trainer_state_fini(&kept);
@@ -890,7 +896,8 @@ static void no_allocations(void **state)
  * networks do it right when there is memory again. */
 static void out_of_memory(void **state)
 {
-    static const struct { const char *kind; bool adam8; float dropout; double ema; } variant[] = { { "plain", false, 0, 0.9 }, { "medium", true, 0.1f, 0.9 } };
+    static const struct { const char *kind; bool adam8; float dropout; double ema; } variant[] = {
+        { "plain", false, 0, 0.9 }, { "medium", true, 0.1f, 0.9 } };
     (void)state;
     for (int i = 0; i < 2; i++) {
         small m;
@@ -946,8 +953,9 @@ static void out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(levels_of_keeping), cmocka_unit_test(threads), cmocka_unit_test(loss_alone), cmocka_unit_test(halves), cmocka_unit_test(other_sizes),
-        cmocka_unit_test(no_sketch), cmocka_unit_test(masks), cmocka_unit_test(rows_of_text), cmocka_unit_test(dropout), cmocka_unit_test(draws),
+        cmocka_unit_test(levels_of_keeping), cmocka_unit_test(threads), cmocka_unit_test(loss_alone), cmocka_unit_test(halves),
+        cmocka_unit_test(other_sizes), cmocka_unit_test(no_sketch), cmocka_unit_test(masks), cmocka_unit_test(rows_of_text),
+        cmocka_unit_test(dropout), cmocka_unit_test(draws),
         cmocka_unit_test(half_precision), cmocka_unit_test(overflow), cmocka_unit_test(loss_scale), cmocka_unit_test(average),
         cmocka_unit_test(eight_bits), cmocka_unit_test(clipping), cmocka_unit_test(state_goes_round), cmocka_unit_test(bad_batches),
         cmocka_unit_test(bad_settings), cmocka_unit_test(cancelled), cmocka_unit_test(no_allocations), cmocka_unit_test(out_of_memory),
