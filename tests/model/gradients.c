@@ -352,9 +352,72 @@ static void second_sample(void **state)
                    .second_alone = true });
 }
 
+/* ---- half precision ---------------------------------------------------------------------------------------- */
+static void train(fixture *f, tr_dtype round)
+{
+    OK(tr_set(f->stream, tr_adapters_grads(f->adapters), 0));
+    const tr_mmdit_train_args a = { .forward = f->args, .round = round, .loss = give, .loss_self = f };
+    OK(tr_mmdit_train(f->model, f->stream, &a));
+}
+
+/* What passes from block to block is of the type it is rounded to: tokens that round to the same are the same, a residual that is
+ * large beside them leaves nothing of them, and a gradient below F16's smallest number is none. */
+static void rounding(void **state)
+{
+    const trial c = { .name = "rounding", .n_block = 2, .n_head = 2, .targets = TR_TARGET_IMAGE, .n_text = 1, .n_residual = 1 };
+    static fixture f;
+    (void)state;
+    fixture_open(&f, &c);
+    naive_forward(&f.m, 0);                                 /* finds its layers */
+    adapt(&f);
+    const int64_t n_v = tr_count(f.args.out), n_grad = tr_count(tr_adapters_grads(f.adapters)), n_token = N_BATCH * N_TOKEN * D;
+    float *v = f.args.out.data, *grad = tr_adapters_grads(f.adapters).data;
+    void *first_v = NULL, *first_grad = NULL;
+    OK(tr_alloc_array(&first_v, n_v, sizeof(float)));
+    OK(tr_alloc_array(&first_grad, n_grad, sizeof(float)));
+    f.args.tokens = sd3_new(TR_DIMS(N_BATCH, N_TOKEN, D));
+    for (int i = 0; i < 2; i++) {
+        const tr_dtype t = i ? TR_F32 : TR_BF16;
+        OK(tr_mmdit_embed(f.model, f.stream, f.args.tokens, f.args.x));
+        train(&f, t);
+        memcpy(first_v, v, (size_t)n_v * sizeof(float));
+        memcpy(first_grad, grad, (size_t)n_grad * sizeof(float));
+        for (int64_t j = 0; j < n_token; j++) {
+            float *x = (float *)f.args.tokens.data + j;
+            *x = tr_bf16_to_f32(tr_f32_to_bf16(*x));
+        }
+        train(&f, t);
+        assert_int_equal(memcmp(v, first_v, (size_t)n_v * sizeof(float)) == 0, t == TR_BF16);
+        assert_int_equal(memcmp(grad, first_grad, (size_t)n_grad * sizeof(float)) == 0, t == TR_BF16);
+    }
+    tr_free(f.args.tokens.data);
+    f.args.tokens = tr_none();
+
+    for (int i = 0; i < N_BATCH; i++)
+        for (int j = 0; j < N_LATENT; j++) f.g[i][j] *= 1e-12f;
+    for (int i = 0; i < 2; i++) {
+        double most = 0;
+        train(&f, i ? TR_F32 : TR_F16);
+        for (int64_t j = 0; j < n_grad; j++) most = fmax(most, fabs((double)grad[j]));
+        assert_int_equal(most > 0, i);
+    }
+
+    for (int64_t j = 0; j < n_token; j++) ((float *)f.residual[0].data)[j] = 0x1p20f;      /* bf16 is 8192 apart there */
+    f.timestep[1] = f.timestep[0];
+    memcpy((float *)f.args.pooled.data + D_POOLED, f.args.pooled.data, D_POOLED * sizeof(float));
+    for (int i = 0; i < 2; i++) {
+        train(&f, i ? TR_F32 : TR_BF16);
+        assert_int_equal(memcmp(v, v + N_LATENT, N_LATENT * sizeof(float)) != 0, i);
+    }
+    tr_free(first_v);
+    tr_free(first_grad);
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(as_trained), cmocka_unit_test(some_blocks), cmocka_unit_test(single_targets),
-                                        cmocka_unit_test(second_attention), cmocka_unit_test(no_norms), cmocka_unit_test(second_sample) };
+                                        cmocka_unit_test(second_attention), cmocka_unit_test(no_norms), cmocka_unit_test(second_sample),
+                                        cmocka_unit_test(rounding) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
