@@ -827,28 +827,43 @@ static void bad_settings(void **state)
     small_close(&m);
 }
 
-static bool stop_at_once(void *self) { return ++*(int *)self > 3; }
+typedef struct countdown { int n, left; } countdown;
+static bool count_down(void *self)
+{
+    countdown *c = self;
+    c->n++;
+    return c->left > 0 && --c->left == 0;
+}
 
+/* A step can be stopped before every block, there and back, and tried again. */
 static void cancelled(void **state)
 {
     small m;
     small_inputs x;
     tr_train_loss loss;
     tr_train_update up;
-    int n = 0;
+    countdown all = { 0 };
     (void)state;
     small_open(&m, "large", 2);
     const tr_trainer_spec c = spec_of(4, TR_TARGET_IMAGE);
     outcome want = one_step(&m, &c, 0.02, 1e-3);
     tr_trainer *t = begin(&m, &c, 0.02);
     const tr_train_batch batch = small_batch(&m, &x, 1);
-    tr_stream_set_cancel(m.stream, stop_at_once, &n);
-    FAILS(tr_trainer_accumulate(t, m.stream, &batch, 1, &loss, NULL), TRESS_E_CANCELLED, "cancelled");
+    tr_stream_set_cancel(m.stream, count_down, &all);
+    OK(tr_trainer_accumulate(t, m.stream, &batch, 1, &loss, NULL));
+    const int n_block = tr_mmdit_get_config(m.transformer)->n_block;
+    assert_true(all.n >= 2 * n_block);
+    for (int i = 1; i <= all.n; i++) {
+        countdown c1 = { .left = i };
+        OK(tr_trainer_update(t, m.stream, 1e-3, false, &up));       /* what was added is dropped like a bad step */
+        tr_trainer_scale(t)->n_bad = 0;
+        tr_stream_set_cancel(m.stream, count_down, &c1);
+        FAILS(tr_trainer_accumulate(t, m.stream, &batch, 1, &loss, NULL), TRESS_E_CANCELLED, "cancelled");
+        assert_int_equal(c1.n, i);
+        if (i <= all.n - n_block + 1) assert_true(all_zero(grads(t)));      /* nothing is added on the way there */
+    }
     tr_stream_set_cancel(m.stream, NULL, NULL);
-    assert_int_equal(n, 4);
-    tr_scale *scale = tr_trainer_scale(t);
-    OK(tr_trainer_update(t, m.stream, 1e-3, false, &up));   /* what was added is dropped like a bad step */
-    scale->n_bad = 0;
+    OK(tr_trainer_update(t, m.stream, 1e-3, false, &up));
     OK(tr_trainer_accumulate(t, m.stream, &batch, 1, &loss, NULL));
     assert_memory_equal(grads(t).data, want.g, bytes_of(grads(t)));
     outcome_free(&want);
