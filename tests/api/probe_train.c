@@ -185,7 +185,7 @@ static void hold_step(const fixture *f, const tr_safetensors *out, double b_std)
     }
 }
 
-static void hold(fixture *f, const char *golden_loss, const char *golden_grad, double b_std)
+static void hold(fixture *f, const char *golden_loss, const char *golden_grad, double b_std, double bound)
 {
     tr_safetensors *out = NULL;
     tr_tensor want;
@@ -213,8 +213,8 @@ static void hold(fixture *f, const char *golden_loss, const char *golden_grad, d
     }
     const double e_grad = sqrt(diff / ref);
     print_message("%-7s %-16s loss %.2g, gradients %.2g\n", f->kind, golden_loss, e_loss, e_grad);
-    if (!(e_loss <= BOUND) || !(e_grad <= BOUND))
-        fail_msg("%s: loss %.3g, gradients %.3g from torch's, expected at most %g", f->kind, e_loss, e_grad, BOUND);
+    if (!(e_loss <= bound) || !(e_grad <= bound))
+        fail_msg("%s: loss %.3g, gradients %.3g from torch's, expected at most %g", f->kind, e_loss, e_grad, bound);
     hold_step(f, out, b_std);
     tr_safetensors_close(out);
 }
@@ -228,8 +228,10 @@ static void goldens(void **state)
         fixture f;
         fixture_open(&f, kinds[i]);
         f.train.gradient_checkpointing = keep[i];
-        hold(&f, "loss", "grad.1.", 0);
-        hold(&f, "variant.same.loss", "variant.same.grad.", number(f.note, "b_std"));
+        hold(&f, "loss", "grad.1.", 0, BOUND);
+        hold(&f, "variant.same.loss", "variant.same.grad.", number(f.note, "b_std"), BOUND);
+        f.train.mixed_precision = TRESS_PRECISION_FP16;     /* the loss scale is out of what is shown; the bound is that of tests/train/trainer.c */
+        hold(&f, "variant.same.loss", "variant.same.grad.", number(f.note, "b_std"), 8 * sqrt(5.0) * 0x1p-11);
         fixture_close(&f);
     }
 }

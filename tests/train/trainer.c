@@ -526,6 +526,14 @@ static void loss_scale(void **state)
     assert_true(tr_trainer_scale(t)->scale == 1);
     OK(tr_trainer_update(t, m.stream, 1e-3, true, &up));
     assert_memory_equal(params(t).data, plain.p, bytes_of(params(t)));
+    tr_trainer_free(t);
+
+    t = begin(&m, &c, 0.02);                                /* and out of the step, without being asked */
+    tr_trainer_scale(t)->scale = 1024;
+    OK(tr_trainer_accumulate(t, m.stream, &batch, 1, &loss, NULL));
+    OK(tr_trainer_update(t, m.stream, 1e-3, true, &up));
+    assert_memory_equal(params(t).data, plain.p, bytes_of(params(t)));
+    assert_true(up.grad_norm == plain.up.grad_norm);
     outcome_free(&plain);
     tr_trainer_free(t);
     small_close(&m);
