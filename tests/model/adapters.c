@@ -223,6 +223,51 @@ static void on_and_off(void **state)
     fixture_close(&f);
 }
 
+/* Which inputs a layer's adapter is not shown: number i d + j of the stream that draw and layer have, here by the formula of layer.h, in
+ * float64; the bound is the project's for fp32. */
+static void dropped(void **state)
+{
+    enum { ROWS = 3 };
+    static const tr_drop drop = { .p = 0.25f, .key = 77, .draw = 5 };
+    fixture f;
+    (void)state;
+    fixture_open(&f);
+    const int64_t d = (int64_t)f.config.n_head * f.config.d_head;
+    tr_adapters *k = adapters(&f, 4, 6, TR_TARGET_TO_Q | TR_TARGET_TO_V, NULL, 0, 7);
+    fill_up(k, 1);
+    const tr_tensor x = sd3_new(TR_DIMS(ROWS, d)), y = sd3_new(TR_DIMS(ROWS, d)), base = sd3_new(TR_DIMS(ROWS, d));
+    seeded_normal(x.data, ROWS * d, "x", 1, 0, 1);
+    for (int n = 0, seen = 0; n < tr_mmdit_layer_count(f.model) && seen < 3; n++) {
+        const tr_linear_layer *l = tr_mmdit_layer(f.model, n);
+        if (tr_is_none(l->a)) continue;
+        seen++;
+        assert_int_equal(l->index, n);
+        OK(tr_linear_apply_dropped(f.stream, y, x, l, NULL, &drop));
+        OK(tr_linear(f.stream, base, x, l->w, l->b, tr_none(), tr_none(), NULL));
+        double diff = 0, ref = 0;
+        for (int64_t i = 0; i < ROWS; i++)
+            for (int64_t o = 0; o < d; o++) {
+                double want = 0;
+                for (int r = 0; r < 4; r++) {
+                    double low = 0;
+                    for (int64_t j = 0; j < d; j++)
+                        if (tr_philox_uniform(drop.key, drop.draw * TR_LAYER_MAX + (uint64_t)n, (uint64_t)(i * d + j)) >= drop.p)
+                            low += (double)((const float *)l->a.data)[r * d + j] * (double)((const float *)x.data)[i * d + j] / 0.75;
+                    want += 1.5 * (double)((const float *)l->up.data)[o * 4 + r] * low;
+                }
+                const double got = (double)((const float *)y.data)[i * d + o] - (double)((const float *)base.data)[i * d + o];
+                diff += (got - want) * (got - want);
+                ref += want * want;
+            }
+        if (!(sqrt(diff / ref) <= 1e-5)) fail_msg("%s: what is dropped: relative error %.3g", l->name, sqrt(diff / ref));
+    }
+    tr_free(x.data);
+    tr_free(y.data);
+    tr_free(base.data);
+    tr_adapters_free(k);
+    fixture_close(&f);
+}
+
 /* ---- files ------------------------------------------------------------------------------------------------- */
 /* A LoRA in memory of rank 4 on two layers, of random A and B; tr_lora_close. */
 static tr_lora *two_layers(const fixture *f, const char *second, int64_t d_out)
@@ -368,6 +413,7 @@ static void bad_specs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(names_and_order), cmocka_unit_test(beginning), cmocka_unit_test(on_and_off),
+                                        cmocka_unit_test(dropped),
                                         cmocka_unit_test(from_files), cmocka_unit_test(misfits), cmocka_unit_test(bad_specs) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
