@@ -1,10 +1,10 @@
-"""Hold nets.py and the tokens of pretrain.py against diffusers and transformers on random weights: prints relative differences."""
+"""Hold nets.py and the tokens of data.py against diffusers and transformers on random weights: prints relative differences."""
 import sys
 
 import torch
 
 import nets
-import pretrain
+from data import Tokens
 from nets import CONFIG as C
 
 
@@ -45,7 +45,7 @@ def main(tokenizers):
     r = T5EncoderModel(T5Config(**export.t5_config())).eval()
     r.load_state_dict(text.t5.state_dict(), strict=False)
     print("t5", difference(text.t5(ids[:, :40] % 2000), r(ids[:, :40] % 2000).last_hidden_state))
-    tokens = pretrain.Tokens(tokenizers)
+    tokens = Tokens(tokenizers)
     c, t5 = CLIPTokenizer.from_pretrained(tokenizers + "/tokenizer"), T5TokenizerFast.from_pretrained(tokenizers + "/tokenizer_3")
     for s in ["", "a photo of a woman with long wavy red hair", "platinum blonde hair, two plaits, three-strand braid", "it's 42 Pink  hair!"]:
         assert tokens(s)[0] == c(s, padding="max_length", max_length=77).input_ids, s

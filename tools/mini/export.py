@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 
+from learn import read_safetensors, write_safetensors
 from nets import CONFIG as C
 
 
@@ -49,15 +50,14 @@ def clip_state(state, like):
 
 
 def main(parts, tokenizers, out):
-    import pretrain
     fit = json.load(open(f"{parts}/vae.json"))
 
     def put(folder, file, state, config, cls):
         os.makedirs(f"{out}/{folder}", exist_ok=True)
-        pretrain.write_safetensors(f"{out}/{folder}/{file}", state)
+        write_safetensors(f"{out}/{folder}/{file}", state)
         json.dump({**cls, **config}, open(f"{out}/{folder}/config.json", "w"), indent=2, sort_keys=True)
 
-    read, name = lambda f: pretrain.read_safetensors(f"{parts}/{f}.safetensors"), "diffusion_pytorch_model.safetensors"
+    read, name = lambda f: read_safetensors(f"{parts}/{f}.safetensors"), "diffusion_pytorch_model.safetensors"
     put("vae", name, read("vae"), vae_config(fit["scale"], fit["shift"]), {"_class_name": "AutoencoderKL"})
     put("transformer", name, {**read("transformer-1"), **read("transformer-2")}, transformer_config(), {"_class_name": "SD3Transformer2DModel"})
     put("controlnet", name, read("control"), controlnet_config(), {"_class_name": "SD3ControlNetModel"})

@@ -155,6 +155,12 @@ def modulate(x, shift, scale):
     return F.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + scale) + shift
 
 
+def together(x, *layers):
+    """Several layers over the same rows as one product."""
+    y = F.linear(x, torch.cat([m.weight for m in layers]), torch.cat([m.bias for m in layers]))
+    return y.chunk(len(layers), -1)
+
+
 class Attention(nn.Module):
     def __init__(self, d, heads, joint, last, norm):
         super().__init__()
@@ -169,14 +175,18 @@ class Attention(nn.Module):
                 self.to_add_out = nn.Linear(d, d)
 
     def split(self, x):
-        return x.view(x.shape[0], x.shape[1], self.heads, -1).transpose(1, 2)
+        return x.reshape(x.shape[0], x.shape[1], self.heads, -1).transpose(1, 2)
 
-    def forward(self, x, c=None):
-        q, k, v = self.norm_q(self.split(self.to_q(x))), self.norm_k(self.split(self.to_k(x))), self.split(self.to_v(x))
+    def forward(self, x, c=None, last=1):
+        """last: how many equal rows the last row of c stands for."""
+        q, k, v = map(self.split, together(x, self.to_q, self.to_k, self.to_v))
+        q, k = self.norm_q(q), self.norm_k(k)
         if c is not None:
-            q = torch.cat([q, self.norm_added_q(self.split(self.add_q_proj(c)))], 2)
-            k = torch.cat([k, self.norm_added_k(self.split(self.add_k_proj(c)))], 2)
-            v = torch.cat([v, self.split(self.add_v_proj(c))], 2)
+            cq, ck, cv = map(self.split, together(c, self.add_q_proj, self.add_k_proj, self.add_v_proj))
+            cq, ck, more = self.norm_added_q(cq), self.norm_added_k(ck), (-1, -1, last - 1, -1)
+            q = torch.cat([q, cq], 2)
+            k = torch.cat([k, ck, ck[:, :, -1:].expand(*more)], 2)
+            v = torch.cat([v, cv, cv[:, :, -1:].expand(*more)], 2)
         o = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         if c is None:
             return self.to_out[0](o), None
@@ -198,7 +208,7 @@ class Block(nn.Module):
             if not last:
                 self.ff_context = FeedForward(d)
 
-    def forward(self, x, c, e):
+    def forward(self, x, c, e, last=1):
         s1, k1, g1, s2, k2, g2 = self.norm1(e)
         if not self.joint:
             x = x + g1 * self.attn(modulate(x, s1, k1))[0]
@@ -207,7 +217,7 @@ class Block(nn.Module):
             ck, cs = self.norm1_context(e)
         else:
             cs, ck, cg1, cs2, ck2, cg2 = self.norm1_context(e)
-        ax, ac = self.attn(modulate(x, s1, k1), modulate(c, cs, ck))
+        ax, ac = self.attn(modulate(x, s1, k1), modulate(c, cs, ck), last)
         x = x + g1 * ax
         x = x + g2 * self.ff(modulate(x, s2, k2))
         if self.last:
@@ -275,13 +285,14 @@ class Transformer(nn.Module):
         table = self.pos_embed.pos_embed.view(p, p, -1)[top:top + h, left:left + w].reshape(1, h * w, -1)
         return self.pos_embed(x) + table.to(x.dtype)
 
-    def forward(self, x, context, pooled, t, residuals=None, tokens=None):
+    def forward(self, x, context, pooled, t, residuals=None, tokens=None, last=1):
+        """last: the last row of context stands for so many equal rows: exact, and rows of padding are equal."""
         b, ch, hh, ww = x.shape
         e = F.silu(self.time_text_embed(t, pooled))
         x = self.embed(x) if tokens is None else tokens
         c, n = self.context_embedder(context), len(self.transformer_blocks)
         for i, block in enumerate(self.transformer_blocks):
-            x, c = block(x, c, e)
+            x, c = block(x, c, e, last)
             if residuals is not None:                                       # the vendor's rule: after the last block too
                 x = x + residuals[i // (n // len(residuals))]
         scale, shift = self.norm_out.linear(e)[:, None].chunk(2, -1)

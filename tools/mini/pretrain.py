@@ -1,259 +1,110 @@
 """Pre-train the small model on procedural hair, one phase at a time, each within a budget of seconds.
 
     render_scenes DATA 0 60000 256 1700 &          # tools/render_scenes.c, beside the training
-    python3 pretrain.py vae     --data DATA --work WORK --out OUT --seconds 400
-    python3 pretrain.py dit     --data DATA --work WORK --out OUT --seconds 540
-    python3 pretrain.py control --data DATA --work WORK --out OUT --seconds 330
+    python3 pretrain.py vae     --data DATA --work WORK --out OUT --init PARTS --seconds 400
+    python3 pretrain.py dit     --data DATA --work WORK --out OUT --init PARTS --seconds 540
+    python3 pretrain.py control --data DATA --work WORK --out OUT --init PARTS --seconds 330
+    python3 pretrain.py decoder --data DATA --work WORK --out OUT --seconds 150
 
-WORK keeps full-precision state between phases (--init FOLDER starts from shipped fp16 files instead, so several runs add
-up). OUT receives fp16 files, curves and sample sheets. Needs torch and tokenizers alone."""
+WORK keeps full-precision state between phases; --init goes on from parts (parts.py splits a model into them) instead of from
+nothing, so that several runs add up. The text encoders learn with the transformer only when they begin from nothing (--words):
+later they stay, and a prompt is encoded once. OUT receives fp16 files, curves and sample sheets. Needs torch and tokenizers alone."""
 import argparse
 import json
 import math
 import os
-import random
-import struct
-import threading
-import time
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 import nets
-from nets import CONFIG
-
-SIZE = 256
-RECORD = 8 * SIZE * SIZE + 256
-PLANE = SIZE * SIZE
+from data import LAST, ROWS, SAYINGS, SIZE, Prompts, Scenes, Tokens, pick
+from learn import Ema, Log, Muon, Replay, as_bytes, rate, read_safetensors, save_sheet, write_safetensors
 
 
-# ---- data: scenes on the GPU as bytes, growing while the renderer runs -------------------------------------------
-class Scenes:
-    def __init__(self, path, room, device):
-        self.path, self.n, self.device = path, 0, device
-        self.pixels = torch.zeros(room, 8, SIZE, SIZE, dtype=torch.uint8, device=device)    # photo, bald, matte, strokes
-        self.words = []                                                                     # (caption, style, colour)
-        self.stop = False
-        self.thread = threading.Thread(target=self.follow, daemon=True)
-        self.thread.start()
-
-    def follow(self):
-        stream = torch.cuda.Stream() if self.device == "cuda" else None
-        while not self.stop and self.n < len(self.pixels):
-            try:
-                ready = min(int(open(self.path + ".count").read() or 0), len(self.pixels))
-            except (FileNotFoundError, ValueError):
-                ready = 0
-            if ready <= self.n:
-                time.sleep(0.2)
-                continue
-            with open(self.path, "rb") as f:
-                while self.n < ready:
-                    k = min(32, ready - self.n)
-                    f.seek(self.n * RECORD)
-                    block = torch.frombuffer(bytearray(f.read(k * RECORD)), dtype=torch.uint8).view(k, RECORD)
-                    for row in block[:, 8 * PLANE:].numpy():
-                        self.words.append(tuple(w.decode() for w in row.tobytes().split(b"\0")[:3]))
-                    part = block[:, :8 * PLANE].reshape(k, 8, SIZE, SIZE)
-                    if stream:
-                        with torch.cuda.stream(stream):
-                            self.pixels[self.n:self.n + k].copy_(part.pin_memory(), non_blocking=True)
-                        stream.synchronize()
-                    else:
-                        self.pixels[self.n:self.n + k] = part
-                    self.n += k
-
-    def wait(self, n):
-        while self.n < n:
-            time.sleep(0.1)
+def amp(a, kind=torch.bfloat16): return torch.autocast("cuda", kind, enabled=a.device == "cuda")
 
 
-# ---- words -------------------------------------------------------------------------------------------------------
-class Tokens:
-    """Ids as diffusers pads them: CLIP-L with its end id, bigG with 0, T5 with 0."""
-
-    def __init__(self, folder):
-        from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, Regex
-        vocab = json.load(open(f"{folder}/tokenizer/vocab.json"))
-        merges = [tuple(line.split()) for line in open(f"{folder}/tokenizer/merges.txt").read().split("\n")[1:] if line.strip()]
-        self.bpe = Tokenizer(models.BPE(vocab, merges, unk_token="<|endoftext|>", end_of_word_suffix="</w>"))
-        self.bpe.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
-        split = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
-        self.bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(split, "removed", invert=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-        self.t5 = Tokenizer.from_file(f"{folder}/tokenizer_3/tokenizer.json")
-        self.start, self.end = vocab["<|startoftext|>"], vocab["<|endoftext|>"]
-        self.cache = {}
-
-    def __call__(self, text):
-        if text not in self.cache:
-            ids = [self.start] + self.bpe.encode(text, add_special_tokens=False).ids[:75] + [self.end]
-            t5 = self.t5.encode(text, add_special_tokens=False).ids[:255] + [1]
-            self.cache[text] = (ids + [self.end] * (77 - len(ids)), ids + [0] * (77 - len(ids)), t5 + [0] * (256 - len(t5)))
-        return self.cache[text]
-
-    def batch(self, texts, n_t5, device):
-        rows = [self(t) for t in texts]
-        return [torch.tensor([r[k][:n_t5 if k == 2 else 77] for r in rows], device=device) for k in range(3)]
+def compiled(a, *modules):
+    """Block by block: equal blocks share their code, and one shape all along."""
+    if a.compile:
+        for m in modules:
+            m.compile(dynamic=False)
 
 
-LEADS = ["a photo of a woman with {}", "a portrait, {}", "{}", "photo of {}", "a person with {}", "{}, studio light"]
+def eager(a): return torch.compiler.set_stance("force_eager")
 
 
-def say(words, bald, rng):
-    """A prompt for a picture: often the whole caption, often its colour alone, sometimes nothing."""
-    caption, style, colour = words
-    r = rng.random()
-    if r < .10:
-        return ""
-    if bald:
-        return rng.choice(["a bald head", "bald", "a photo of a bald woman"])
-    if r < .45:
-        return rng.choice([f"{colour} hair", f"{colour} hair", f"{colour} hair, {style}", f"{style} {colour} hair"])
-    return rng.choice(LEADS).format(caption)
-
-
-# ---- shared ------------------------------------------------------------------------------------------------------
-def write_safetensors(path, state, dtype=torch.float16):
-    """Small enough to do by hand, so the machine needs no package for it."""
-    code = {torch.float16: "F16", torch.float32: "F32"}[dtype]
-    head, at, data = {}, 0, []
-    for k in sorted(state):
-        t = state[k].detach().to("cpu", dtype).contiguous()
-        n = t.numel() * t.element_size()
-        head[k] = {"dtype": code, "shape": list(t.shape), "data_offsets": [at, at + n]}
-        at += n
-        data.append(t.numpy().tobytes())
-    text = json.dumps({"__metadata__": {"format": "pt"}, **head}).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as f:
-        f.write(struct.pack("<Q", len(text)) + text + b"".join(data))
-
-
-def read_safetensors(path):
-    with open(path, "rb") as f:
-        n = struct.unpack("<Q", f.read(8))[0]
-        head = json.loads(f.read(n))
-        data = bytearray(f.read())
-    out = {}
-    for k, v in head.items():
-        if k == "__metadata__":
-            continue
-        b, e = v["data_offsets"]
-        out[k] = torch.frombuffer(data, dtype={"F16": torch.float16, "F32": torch.float32}[v["dtype"]], count=(e - b) // {"F16": 2, "F32": 4}[v["dtype"]],
-                                  offset=b).view(v["shape"]).float()
-    return out
-
-
-class Ema:
-    def __init__(self, modules, horizon):
-        self.pairs = [(p, p.detach().clone()) for m in modules for p in m.parameters()]
-        self.horizon, self.step = horizon, 0
-
-    @torch.no_grad()
-    def update(self):
-        self.step += 1
-        k = 1 - min(self.horizon, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_([e for _, e in self.pairs], [p for p, _ in self.pairs], k)
-
-    @torch.no_grad()
-    def swap(self):
-        for p, e in self.pairs:
-            keep = p.clone()
-            p.copy_(e)
-            e.copy_(keep)
-
-
-def rate(t, peak, warm=.03, floor=.03):
-    """Learning rate at share t of the budget: linear up, cosine down."""
-    return peak * (t / warm if t < warm else floor + (1 - floor) * .5 * (1 + math.cos(math.pi * (t - warm) / (1 - warm))))
-
-
-def save_sheet(path, pictures, columns):
-    """uint8 [n, 3, h, w] into one PNG, by zlib alone."""
-    import zlib
-    n, _, h, w = pictures.shape
-    rows = (n + columns - 1) // columns
-    sheet = torch.zeros(rows * h, columns * w, 3, dtype=torch.uint8)
-    for i in range(n):
-        sheet[i // columns * h:i // columns * h + h, i % columns * w:i % columns * w + w] = pictures[i].permute(1, 2, 0).cpu()
-    raw = b"".join(b"\0" + row.numpy().tobytes() for row in sheet)
-    def chunk(kind, body): return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    with open(path, "wb") as f:
-        f.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", columns * w, rows * h, 8, 2, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(raw, 6)) + chunk(b"IEND", b""))
-
-
-def as_bytes(x): return ((x.float().clamp(-1, 1) * .5 + .5) * 255).round().to(torch.uint8)
-
-
-class Log:
-    def __init__(self, path, seconds):
-        self.f, self.start, self.seconds = open(path, "w"), time.time(), seconds
-
-    def share(self): return (time.time() - self.start) / self.seconds
-
-    def __call__(self, **kw):
-        line = json.dumps({k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in {"seconds": time.time() - self.start, **kw}.items()})
-        self.f.write(line + "\n")
-        self.f.flush()
-        print(line, flush=True)
-
-
-def amp(a): return torch.autocast("cuda", torch.bfloat16, enabled=a.device == "cuda")
-
-
-def compiled(f, a): return torch.compile(f) if a.compile else f
+def split_parameters(*modules):
+    """(matrices inside, the rest): what Muon and AdamW get."""
+    inside, rest = [], []
+    for m in modules:
+        for k, p in m.named_parameters():
+            within = ("blocks." in k or "block." in k) and p.ndim >= 2 and "norm" not in k and "controlnet_blocks" not in k and "embed" not in k
+            (inside if within else rest).append(p)
+    return inside, rest
 
 
 # ---- phase 1: the autoencoder --------------------------------------------------------------------------------------
 def edges(x): return x[..., 1:] - x[..., :-1], x[..., 1:, :] - x[..., :-1, :]
 
 
+def difference(y, x, w):
+    """L1, slopes and squares, more where hair is."""
+    (yx, yy), (xx, xy) = edges(y), edges(x)
+    edge = ((yx - xx).abs() * w[..., 1:]).mean() + ((yy - xy).abs() * w[..., 1:, :]).mean()
+    return ((y - x).abs() * w).mean() + .5 * edge + .1 * ((y - x).square() * w).mean()
+
+
+def crops(scenes, b, size, device):
+    """b photos (one in ten bald), each at a place of its own, half of them mirrored; and their matte."""
+    i, bald = pick(scenes.count, b, device), (torch.rand(b, device=device) < .1).long() * 3
+    at = (torch.rand(2, b, 1, device=device) * (SIZE - size + 1)).long() + torch.arange(size, device=device)
+    flip = torch.rand(b, 1, device=device) < .5
+    col = torch.where(flip, at[1].flip(1), at[1])
+    channel = torch.cat([bald[:, None] + torch.arange(3, device=device), torch.full((b, 1), 6, device=device)], 1)
+    p = scenes.pixels[i[:, None, None, None], channel[:, :, None, None], at[0][:, None, :, None], col[:, None, None, :]].float()
+    return (p[:, :3] / 127.5 - 1).contiguous(memory_format=torch.channels_last), p[:, 3:] / 255
+
+
 def train_vae(a):
     torch.manual_seed(1)
-    scenes = Scenes(a.data, a.room, a.device)
-    vae = nets.Autoencoder().to(a.device)
+    scenes, vae = Scenes(a.data, a.room, a.device), nets.Autoencoder().to(a.device)
     if a.init:
         vae.load_state_dict(read_safetensors(f"{a.init}/vae.safetensors"))
-    if a.device == "cuda":
-        vae = vae.to(memory_format=torch.channels_last)
-    run, opt = compiled(vae, a), torch.optim.AdamW(vae.parameters(), lr=1e-3, betas=(.9, .99), weight_decay=1e-4, fused=a.device == "cuda")
-    ema, log, step, seen = Ema([vae], .998), Log(f"{a.out}/vae.jsonl", a.seconds), 0, 0
-    scenes.wait(a.first)
-    log.start = time.time()
-    while (t := log.share()) < 1:
-        b = a.batch_vae
-        i = torch.randint(scenes.n, (b,), device=a.device)
-        pick = torch.where(torch.rand(b, device=a.device) < .8, 0, 3)
-        x = scenes.pixels[i[:, None], pick[:, None] + torch.arange(3, device=a.device)]
-        oy, ox = random.randrange(0, 129, 8), random.randrange(0, 129, 8)    # one shape all along: a second one compiles for minutes
-        x = x[:, :, oy:oy + 128, ox:ox + 128]
-        x = x.float() / 127.5 - 1
-        if random.random() < .5:
-            x = x.flip(3)
-        x = x.contiguous(memory_format=torch.channels_last)
-        noise = torch.randn(b, 16, x.shape[2] // 8, x.shape[3] // 8, device=a.device)
-        for g in opt.param_groups:
-            g["lr"] = rate(t, a.lr or 1.5e-3)
+    vae = vae.to(memory_format=torch.channels_last)
+    compiled(a, vae)
+    inside, rest = split_parameters(vae)
+    opt, ema = Muon(inside, rest, a.device, decay=1e-4, betas=(.9, .99)), Ema([vae], .999, a.device)
+
+    def step():
+        opt.zero()
+        x, matte = crops(scenes, a.batch_vae, 128, a.device)
+        noise = torch.randn(len(x), 16, 16, 16, device=a.device)
         with amp(a):
-            y, mean, logvar = run(x, noise)
+            y, mean, logvar = vae(x, noise)
         y = y.float()
-        l1 = (y - x).abs().mean()
-        (yx, yy), (xx, xy) = edges(y), edges(x)
-        edge = (yx - xx).abs().mean() + (yy - xy).abs().mean()
         kl = .5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
-        loss = l1 + .5 * edge + .1 * (y - x).square().mean() + 2e-4 * kl
-        opt.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        (difference(y, x, .6 + matte) + 2e-4 * kl).backward()
         opt.step()
         ema.update()
-        step, seen = step + 1, seen + b
-        if step % 100 == 0:
-            log(step=step, seen=seen, scenes=scenes.n, l1=l1.item(), edge=edge.item(), kl=kl.item(), psnr=10 * math.log10(4 / (y - x).square().mean().item()))
+        return (y.detach() - x).square().mean(), kl.detach()
+
+    scenes.wait(a.first)
+    run, log, steps = Replay(step, a.device), Log(f"{a.out}/vae.jsonl", a.seconds), 0
+    while (t := log.share()) < 1:
+        opt.rate(rate(t, a.lr or 1.5e-3))
+        ema.next()
+        mse, kl = run()
+        steps += 1
+        if steps % 20 == 0:
+            n = scenes.see()
+        if steps % 500 == 0:
+            log(step=steps, seen=steps * a.batch_vae, scenes=n, kl=kl.item(), psnr=10 * math.log10(4 / mse.item()))
     ema.swap()
     vae.eval()
-    with torch.no_grad(), amp(a):
+    with torch.no_grad(), eager(a), amp(a, torch.float16):
         x = scenes.pixels[:a.probe, :3].float() / 127.5 - 1
         m = torch.cat([vae.encoder(p).float().chunk(2, 1)[0] for p in x.split(16)])
         shift, scale = m.mean().item(), 1 / m.std().item()
@@ -261,57 +112,64 @@ def train_vae(a):
         psnr = (10 * torch.log10(4 / (y - x).square().mean((1, 2, 3)))).mean().item()
     log(done=True, shift=shift, scale=scale, psnr=psnr, scenes=scenes.n)
     save_sheet(f"{a.out}/vae.png", torch.stack([as_bytes(x[:8]), as_bytes(y[:8])], 1).flatten(0, 1), 8)
+    keep_vae(a, vae, shift, scale)
+    json.dump({"shift": shift, "scale": scale, "psnr": psnr, "steps": steps, "pictures": steps * a.batch_vae, "scenes": scenes.n}, open(f"{a.out}/vae.json", "w"))
+
+
+def keep_vae(a, vae, shift, scale):
     torch.save({"vae": vae.state_dict(), "shift": shift, "scale": scale}, f"{a.work}/vae.pt")
     write_safetensors(f"{a.out}/vae.safetensors", vae.state_dict())
-    json.dump({"shift": shift, "scale": scale, "psnr": psnr, "steps": step, "pictures": seen, "scenes": scenes.n}, open(f"{a.out}/vae.json", "w"))
 
 
-# ---- phase 2: the transformer and the text encoders ------------------------------------------------------------------
+# ---- phase 2: the transformer ------------------------------------------------------------------------------------------
 class Latents:
-    """Encoded scenes: photo and bald, each also mirrored; follows the growing set."""
+    """Encoded scenes: photo, its mirror image, bald; with control the strokes and their mirror image too. Follows the growing set."""
 
-    def __init__(self, scenes, vae, shift, scale, room, device, control=False):
-        self.scenes, self.vae, self.shift, self.scale, self.n = scenes, vae, shift, scale, 0
-        self.z = torch.zeros(room, 4, 16, 32, 32, dtype=torch.float16, device=device)
-        self.c = torch.zeros(room, 2, 16, 32, 32, dtype=torch.float16, device=device) if control else None
+    def __init__(self, a, scenes, control=False):
+        s = torch.load(f"{a.work}/vae.pt", map_location=a.device)
+        self.a, self.scenes, self.shift, self.scale, self.n = a, scenes, s["shift"], s["scale"], 0
+        self.vae = nets.Autoencoder().to(a.device)
+        self.vae.load_state_dict(s["vae"])
+        self.vae.eval().requires_grad_(False)
+        self.coder = self.vae.encoder.to(memory_format=torch.channels_last)
+        compiled(a, self.coder)
+        room = len(scenes.pixels)
+        self.z = torch.zeros(room, 5 if control else 3, 16, 32, 32, dtype=torch.float16, device=a.device)
+        self.count = torch.zeros((), device=a.device)
 
     def encode(self, x):
-        with torch.no_grad(), torch.autocast("cuda", torch.bfloat16, enabled=x.is_cuda):
-            return ((self.vae.encoder(x).float().chunk(2, 1)[0] - self.shift) * self.scale).half()
+        """In half precision of eleven bits: eight would be noise in what is learned."""
+        with torch.no_grad(), amp(self.a, torch.float16):
+            x = F.pad(x, (0, 0, 0, 0, 0, 0, 0, self.a.batch_encode - len(x))).contiguous(memory_format=torch.channels_last)
+            return ((self.coder(x).float().chunk(2, 1)[0] - self.shift) * self.scale).half()
 
-    def catch_up(self, most):
-        end = min(self.scenes.n, self.n + most)
+    def catch_up(self, most, prompts=None):
+        end, size = min(self.scenes.n, self.n + most), self.a.batch_encode
         while self.n < end:
-            k = min(128, end - self.n)
+            k = min(size, end - self.n)
             p = self.scenes.pixels[self.n:self.n + k].float()
-            photo, bald = p[:, :3] / 127.5 - 1, p[:, 3:6] / 127.5 - 1
-            for j, x in enumerate((photo, photo.flip(3), bald, bald.flip(3))[:4 if self.c is None else 2]):
-                self.z[self.n:self.n + k, j] = self.encode(x)
-            if self.c is not None:                                      # the vendor's range: 127.5 p + 0.5
-                s = (p[:, 7:8] / 255 * 127.5 + .5).expand(-1, 3, -1, -1)
-                for j, x in enumerate((s, s.flip(3))):
-                    self.c[self.n:self.n + k, j] = self.encode(x)
+            photo, bald, strokes = p[:, :3] / 127.5 - 1, p[:, 3:6] / 127.5 - 1, (p[:, 7:8] * .5 + .5).expand(-1, 3, -1, -1)   # the vendor's range
+            for j, x in enumerate((photo, photo.flip(3), bald, strokes, strokes.flip(3))[:self.z.shape[1]]):
+                self.z[self.n:self.n + k, j] = self.encode(x)[:k]
+            if prompts:
+                prompts.catch_up(self.n, self.scenes.words[self.n:self.n + k])
             self.n += k
-
-
-def load_vae(a):
-    s = torch.load(f"{a.work}/vae.pt", map_location=a.device)
-    vae = nets.Autoencoder().to(a.device)
-    vae.load_state_dict(s["vae"])
-    return vae.eval(), s["shift"], s["scale"]
+        self.count.fill_(self.n)
 
 
 def sigmas(n, device):
     """The scheduler's list with its double shift: 1 ... 0.0089, 0."""
-    def shift(s): return 3 * s / (1 + 2 * s)
-    return torch.cat([shift(torch.linspace(1, shift(.001), n, dtype=torch.float64)), torch.zeros(1)]).float().to(device)
+    return torch.cat([shifted(torch.linspace(1, shifted(.001), n, dtype=torch.float64)), torch.zeros(1)]).float().to(device)
+
+
+def shifted(s): return 3 * s / (1 + 2 * s)
 
 
 @torch.no_grad()
-def sample(a, net, text, tokens, vae, shift, scale, prompts, control=None, condition=None, n=20, cfg=4.5, seed=7):
+def sample(a, net, text, tokens, latents, prompts, control=None, condition=None, n=20, cfg=4.5, seed=7):
     g = torch.Generator().manual_seed(seed)
     x = torch.randn(len(prompts), 16, 32, 32, generator=g).to(a.device)
-    with amp(a):
+    with eager(a), amp(a):
         cx, cy = text(*tokens.batch(list(prompts) + [""] * len(prompts), 256, a.device))
         s = sigmas(n, a.device)
         for i in range(n):
@@ -321,22 +179,14 @@ def sample(a, net, text, tokens, vae, shift, scale, prompts, control=None, condi
                 res = control(tok, torch.cat([condition, condition]), cy, t)
             v, u = net(xx, cx, cy, t, res, tok).float().chunk(2)
             x = x + (s[i + 1] - s[i]) * (u + cfg * (v - u))
-        return as_bytes(torch.cat([vae.decoder(p / scale + shift) for p in x.split(8)]))
+        return as_bytes(torch.cat([latents.vae.decoder(p / latents.scale + latents.shift) for p in x.split(8)]))
 
 
-def batch_of(a, rng, latents, words, b, bald_share):
-    i = torch.randint(latents.n, (b,))
-    bald = torch.rand(b) < bald_share
-    flip = torch.rand(b) < .5
-    prompts = [say(words[int(i[k])], bool(bald[k]), rng) for k in range(b)]
-    i, j = i.to(a.device), (bald.int() * 2 + flip.int()).to(a.device)
-    return latents.z[i, j].float(), i, flip.int().to(a.device), prompts
-
-
-def noised(z):
+def noised(z, share):
+    """Noise levels as SD3 learns them (logit-normal), and for a share of the samples where the shifted sampler spends its steps."""
     sigma = torch.sigmoid(torch.randn(len(z), device=z.device))
-    noise = torch.randn_like(z)
-    s = sigma[:, None, None, None]
+    sigma = torch.where(torch.rand(len(z), device=z.device) < share, shifted(sigma), sigma)
+    noise, s = torch.randn_like(z), sigma[:, None, None, None]
     return (1 - s) * z + s * noise, noise - z, sigma
 
 
@@ -366,66 +216,97 @@ PROMPTS = ["long straight black hair", "long wavy red hair", "blonde hair, bob",
 
 def train_dit(a):
     torch.manual_seed(2)
-    rng = random.Random(2)
-    scenes, (vae, shift, scale) = Scenes(a.data, a.room, a.device), load_vae(a)
-    tokens, net, text = Tokens(a.tokens), nets.Transformer().to(a.device), nets.Text().to(a.device)
+    scenes, tokens, net, text = Scenes(a.data, a.room, a.device), Tokens(a.tokens), nets.Transformer().to(a.device), nets.Text().to(a.device)
     if a.init:
         net.load_state_dict({**read_safetensors(f"{a.init}/transformer-1.safetensors"), **read_safetensors(f"{a.init}/transformer-2.safetensors")})
         text.load_state_dict(read_safetensors(f"{a.init}/text.safetensors"))
     else:
         init_nets(net, text)
-    latents = Latents(scenes, vae, shift, scale, a.room, a.device)
-    parameters = list(net.parameters()) + list(text.parameters())
-    opt = torch.optim.AdamW(parameters, lr=1e-3, betas=(.9, .98), weight_decay=.01, fused=a.device == "cuda")
-    ema, run, speak = Ema([net, text], .9995), compiled(net, a), compiled(text, a)
-    scenes.wait(a.first)
-    latents.catch_up(10 ** 9)
-    log, step = Log(f"{a.out}/dit.jsonl", a.seconds), 0
-    while (t := log.share()) < 1:
-        z, _, _, prompts = batch_of(a, rng, latents, scenes.words, a.batch, .12)
-        ids = tokens.batch(prompts, 256, a.device)
-        for g in opt.param_groups:
-            g["lr"] = rate(t, a.lr or 1e-3)
-        x, v, sigma = noised(z)
+    learning = [net, text] if a.words else [net]
+    latents, prompts = Latents(a, scenes), Prompts(text, tokens, a.room, a.device)
+    compiled(a, *net.transformer_blocks)
+    opt, ema = Muon(*split_parameters(*learning), a.device), Ema(learning, .9995, a.device)
+    said = torch.zeros(3, a.batch, 256 if a.words else 1, dtype=torch.int64, device=a.device)      # ids, only where words are learned
+    place = torch.zeros(2, a.batch, dtype=torch.int64, device=a.device)
+
+    def step():
+        opt.zero()
+        if a.words:
+            i, j = place
+            cx, cy = text(said[0, :, :77], said[1, :, :77], said[2])
+        else:
+            i, bald = pick(latents.count, a.batch, a.device), torch.rand(a.batch, device=a.device) < .12
+            j = torch.where(bald, 2, torch.randint(2, (a.batch,), device=a.device))
+            which = prompts.of[i, bald.long(), torch.randint(SAYINGS, (a.batch,), device=a.device)]
+            cx, cy = prompts.rows[which].float(), prompts.pooled[which].float()
+        cx, cy = without_words(cx, cy, .12)
+        x, v, sigma = noised(latents.z[i, j].float(), .3)
         with amp(a):
-            cx, cy = without_words(*speak(*ids), .12)
-            loss = (run(x, cx, cy, sigma * 1000).float() - v).square().mean()
-        opt.zero_grad(set_to_none=True)
+            loss = (net(x, cx, cy, sigma * 1000, last=1 if a.words else LAST).float() - v).square().mean()
         loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
         opt.step()
         ema.update()
-        step += 1
-        if step % 40 == 0:
-            latents.catch_up(160)
-        if step % 100 == 0:
-            log(step=step, seen=step * a.batch, scenes=latents.n, loss=loss.item(), rows=333)
+        return loss.detach()
+
+    def draw():
+        """A batch drawn by Python, where the text encoders learn."""
+        i, bald = torch.randint(latents.n, (a.batch,)), torch.rand(a.batch) < .12
+        texts = [say_of(prompts, scenes.words[int(k)], bool(b)) for k, b in zip(i, bald)]
+        for k, ids in enumerate(tokens.batch(texts, 256, a.device)):
+            said[k, :, :ids.shape[1]] = ids
+        place.copy_(torch.stack([i, torch.where(bald, 2, torch.randint(2, (a.batch,)))]))
+
+    scenes.wait(a.first)
+    latents.catch_up(10 ** 9, prompts)
+    if a.words:
+        draw()
+    run, log, steps, tail = Replay(step, a.device), Log(f"{a.out}/dit.jsonl", a.seconds), 0, []
+    while (t := log.share()) < 1:
+        opt.rate(rate(t, a.lr or 1e-3))
+        ema.next()
+        if a.words:
+            draw()
+        loss = run()
+        steps += 1
+        if steps % 20 == 1:
+            tail = tail[-50:] + [loss.clone()]
+            if scenes.n - latents.n >= a.batch_encode:
+                latents.catch_up(a.batch_encode, prompts)
+        if steps % 500 == 0:
+            log(step=steps, seen=steps * a.batch, scenes=latents.n, prompts=len(prompts.ids), loss=torch.stack(tail[-25:]).mean().item())
     ema.swap()
     torch.save({"net": net.state_dict(), "text": text.state_dict()}, f"{a.work}/dit.pt")
     write_safetensors(f"{a.out}/text.safetensors", text.state_dict())
-    state, half = net.state_dict(), sum(t.numel() for t in net.state_dict().values()) / 2
-    first, size = {}, 0
-    for k in sorted(state):                                             # two files of like size
+    save_transformer(a.out, net.state_dict())
+    json.dump({"steps": steps, "pictures": steps * a.batch, "scenes": latents.n, "loss": torch.stack(tail).mean().item()}, open(f"{a.out}/dit.json", "w"))
+    save_sheet(f"{a.out}/dit.png", sample(a, net, text, tokens, latents, PROMPTS * a.sheets), 8)
+
+
+def say_of(prompts, words, bald):
+    from data import say
+    return say(words, bald, prompts.rng)
+
+
+def save_transformer(out, state):
+    """Two files of like size."""
+    half, first, size = sum(t.numel() for t in state.values()) / 2, {}, 0
+    for k in sorted(state):
         if size < half:
             first[k] = state[k]
             size += state[k].numel()
-    write_safetensors(f"{a.out}/transformer-1.safetensors", first)
-    write_safetensors(f"{a.out}/transformer-2.safetensors", {k: v for k, v in state.items() if k not in first})
-    json.dump({"steps": step, "pictures": step * a.batch, "scenes": latents.n, "loss": loss.item()}, open(f"{a.out}/dit.json", "w"))
-    save_sheet(f"{a.out}/dit.png", sample(a, net, text, tokens, vae, shift, scale, PROMPTS * a.sheets), 8)
+    write_safetensors(f"{out}/transformer-1.safetensors", first)
+    write_safetensors(f"{out}/transformer-2.safetensors", {k: v for k, v in state.items() if k not in first})
 
 
 # ---- phase 3: the ControlNet on the frozen base ----------------------------------------------------------------------
 def train_control(a):
     torch.manual_seed(3)
-    rng = random.Random(3)
-    scenes, (vae, shift, scale) = Scenes(a.data, a.room, a.device), load_vae(a)
-    tokens, net, text, control = Tokens(a.tokens), nets.Transformer().to(a.device), nets.Text().to(a.device), nets.Control().to(a.device)
+    scenes, tokens = Scenes(a.data, a.room, a.device), Tokens(a.tokens)
+    net, text, control = nets.Transformer().to(a.device), nets.Text().to(a.device), nets.Control().to(a.device)
     s = torch.load(f"{a.work}/dit.pt", map_location=a.device)
     net.load_state_dict(s["net"])
     text.load_state_dict(s["text"])
-    for m in (net, text):
-        m.requires_grad_(False)
+    net.requires_grad_(False)
     if a.init:
         control.load_state_dict(read_safetensors(f"{a.init}/control.safetensors"))
     else:
@@ -436,64 +317,150 @@ def train_control(a):
             for k, p in net.transformer_blocks[i].named_parameters():
                 if k in own and not any(w in k for w in ("to_q", "to_k")):
                     own[k].data.copy_(p)
-    latents = Latents(scenes, vae, shift, scale, a.room, a.device, control=True)
-    opt = torch.optim.AdamW(control.parameters(), lr=1e-3, betas=(.9, .98), weight_decay=.01, fused=a.device == "cuda")
-    ema = Ema([control], .999)
+    latents, prompts = Latents(a, scenes, control=True), Prompts(text, tokens, a.room, a.device)
+    compiled(a, *net.transformer_blocks, *control.transformer_blocks)
+    opt, ema = Muon(*split_parameters(control), a.device), Ema([control], .999, a.device)
 
-    def step_loss(x, v, t, cx, cy, c):
-        tok = net.embed(x)
-        y = torch.where(zero[:, None], torch.zeros_like(cy), cy)
-        return (net(x, cx, cy, t, control(tok, c, y, t), tok).float() - v).square().mean()
-
-    run, speak = compiled(step_loss, a), compiled(text, a)
-    scenes.wait(a.first)
-    latents.catch_up(10 ** 9)
-    log, step = Log(f"{a.out}/control.jsonl", a.seconds), 0
-    while (t := log.share()) < 1:
-        z, i, flip, prompts = batch_of(a, rng, latents, scenes.words, a.batch, 0)
-        c = latents.c[i, flip].float()
-        for g in opt.param_groups:
-            g["lr"] = rate(t, a.lr or 6e-4)
-        x, v, sigma = noised(z)
-        zero = torch.rand(len(z), device=a.device) < .3                 # the pooled vector is zero in LoRA training
+    def step():
+        opt.zero()
+        i, flip = pick(latents.count, a.batch, a.device), torch.randint(2, (a.batch,), device=a.device)
+        which = prompts.of[i, 0, torch.randint(SAYINGS, (a.batch,), device=a.device)]
+        cx, cy = without_words(prompts.rows[which].float(), prompts.pooled[which].float(), .2)
+        x, v, sigma = noised(latents.z[i, flip].float(), .5)
+        y = cy * (torch.rand(len(cy), 1, device=a.device) >= .3)        # the pooled vector is zero in LoRA training
+        hair = F.avg_pool2d(scenes.pixels[i, 6].float()[:, None] / 255, 8)
+        hair = torch.where(flip[:, None, None, None] == 1, hair.flip(3), hair)
         with amp(a):
-            with torch.no_grad():
-                cx, cy = without_words(*speak(*tokens.batch(prompts, 256, a.device)), .2)
-            loss = run(x, v, sigma * 1000, cx, cy, c)
-        opt.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(control.parameters(), 1.0)
+            tok = net.embed(x)
+            out = net(x, cx, cy, sigma * 1000, control(tok, latents.z[i, 3 + flip].float(), y, sigma * 1000), tok, last=LAST)
+        square = (out.float() - v).square()
+        (square * (.5 + 1.5 * hair)).mean().backward()
         opt.step()
         ema.update()
-        step += 1
-        if step % 40 == 0:
-            latents.catch_up(120)
-        if step % 100 == 0:
-            log(step=step, seen=step * a.batch, scenes=latents.n, loss=loss.item())
+        return square.detach().mean()
+
+    scenes.wait(a.first)
+    latents.catch_up(10 ** 9, prompts)
+    run, log, steps, tail = Replay(step, a.device), Log(f"{a.out}/control.jsonl", a.seconds), 0, []
+    while (t := log.share()) < 1:
+        opt.rate(rate(t, a.lr or 1e-3))
+        ema.next()
+        loss = run()
+        steps += 1
+        if steps % 20 == 1:
+            tail = tail[-50:] + [loss.clone()]
+            if scenes.n - latents.n >= a.batch_encode:
+                latents.catch_up(a.batch_encode, prompts)
+        if steps % 500 == 0:
+            log(step=steps, seen=steps * a.batch, scenes=latents.n, loss=torch.stack(tail[-25:]).mean().item())
     ema.swap()
     torch.save({"control": control.state_dict()}, f"{a.work}/control.pt")
     write_safetensors(f"{a.out}/control.safetensors", control.state_dict())
-    json.dump({"steps": step, "pictures": step * a.batch, "scenes": latents.n, "loss": loss.item()}, open(f"{a.out}/control.json", "w"))
+    json.dump({"steps": steps, "pictures": steps * a.batch, "scenes": latents.n, "loss": torch.stack(tail).mean().item()}, open(f"{a.out}/control.json", "w"))
     k = 8 * a.sheets
-    c, strokes = latents.c[:k, 0].float(), scenes.pixels[:k, 7:8].expand(-1, 3, -1, -1)
-    drawn = sample(a, net, text, tokens, vae, shift, scale, (PROMPTS * a.sheets)[:k], control, c)
+    strokes = scenes.pixels[:k, 7:8].expand(-1, 3, -1, -1)
+    drawn = sample(a, net, text, tokens, latents, (PROMPTS * a.sheets)[:k], control, latents.z[:k, 3].float())
     rows = torch.stack([strokes.reshape(-1, 8, 3, SIZE, SIZE), scenes.pixels[:k, :3].reshape(-1, 8, 3, SIZE, SIZE), drawn.reshape(-1, 8, 3, SIZE, SIZE)], 1)
     save_sheet(f"{a.out}/control.png", rows.reshape(-1, 3, SIZE, SIZE), 8)
 
 
+# ---- phase 4: a sharper decoder; the latents stay what they are -----------------------------------------------------
+class Judge(nn.Module):
+    """Says of each patch of some 30 pixels whether it is rendered or decoded."""
+
+    def __init__(self):
+        super().__init__()
+        c = [3, 48, 96, 192]
+        self.body = nn.ModuleList([nn.Conv2d(c[i], c[i + 1], 4, stride=2, padding=1) for i in range(3)])
+        self.norms = nn.ModuleList([nn.Identity(), nn.GroupNorm(8, c[2]), nn.GroupNorm(8, c[3])])
+        self.out = nn.Conv2d(c[3], 1, 3, padding=1)
+
+    def forward(self, x):
+        for conv, norm in zip(self.body, self.norms):
+            x = F.leaky_relu(norm(conv(x)), .2)
+        return self.out(x)
+
+
+def train_decoder(a):
+    torch.manual_seed(4)
+    scenes = Scenes(a.data, a.room, a.device)
+    latents = Latents(a, scenes)
+    dec, judge = latents.vae.decoder.requires_grad_(True).to(memory_format=torch.channels_last), Judge().to(a.device).to(memory_format=torch.channels_last)
+    compiled(a, dec)
+    inside, rest = split_parameters(dec)
+    opt, ema = Muon(inside, rest, a.device, decay=0), Ema([dec], .998, a.device)
+    against = torch.optim.AdamW(judge.parameters(), lr=torch.tensor(3e-4, device=a.device) if a.device == "cuda" else 3e-4, betas=(.5, .9), weight_decay=1e-3,
+                                fused=a.device == "cuda", capturable=a.device == "cuda")
+    share = torch.zeros((), device=a.device)
+    b = a.batch_decoder
+
+    def step():
+        opt.zero()
+        i, j = pick(latents.count, b, a.device), torch.randint(3, (b,), device=a.device)
+        p = scenes.pixels[i]
+        x = torch.where((j == 2)[:, None, None, None], p[:, 3:6], p[:, :3]).float() / 127.5 - 1
+        m = p[:, 6:7].float() / 255 * (j < 2)[:, None, None, None]
+        flip = (j == 1)[:, None, None, None]
+        x, m = torch.where(flip, x.flip(3), x).contiguous(memory_format=torch.channels_last), torch.where(flip, m.flip(3), m)
+        z = latents.z[i, j].float()
+        z = z + torch.randn_like(z) * .15 * torch.rand(b, 1, 1, 1, device=a.device)       # what a sampler leaves is never exact
+        with amp(a):
+            y = dec(z / latents.scale + latents.shift)
+        y = y.float()
+        still = y.detach().requires_grad_(True)
+        near = difference(still, x, .6 + m)
+        with amp(a):
+            real = -judge(still).float().mean()
+        g_near, g_real = torch.autograd.grad(near, still)[0], torch.autograd.grad(real, still)[0]
+        y.backward(g_near + share * g_real * (g_near.norm() / (g_real.norm() + 1e-12)))
+        opt.step()
+        ema.update()
+        against.zero_grad(set_to_none=True)
+        with amp(a):
+            loss = F.relu(1 - judge(x).float()).mean() + F.relu(1 + judge(y.detach()).float()).mean()
+        loss.backward()
+        against.step()
+        return (y.detach() - x).square().mean(), loss.detach()
+
+    scenes.wait(a.first)
+    latents.catch_up(10 ** 9)
+    run, log, steps = Replay(step, a.device), Log(f"{a.out}/decoder.jsonl", a.seconds), 0
+    while (t := log.share()) < 1:
+        opt.rate(rate(t, a.lr or 4e-4))
+        share.fill_(a.gan * min(1, max(0, t - .1) / .2))                # the judge learns first
+        ema.next()
+        mse, loss = run()
+        steps += 1
+        if steps % 200 == 0:
+            log(step=steps, seen=steps * b, scenes=latents.n, psnr=10 * math.log10(4 / mse.item()), judge=loss.item())
+    ema.swap()
+    with torch.no_grad(), eager(a), amp(a, torch.float16):
+        x = scenes.pixels[:a.probe, :3].float() / 127.5 - 1
+        y = torch.cat([dec(p.float() / latents.scale + latents.shift) for p in latents.z[:a.probe, 0].split(16)]).float().clamp(-1, 1)
+        psnr = (10 * torch.log10(4 / (y - x).square().mean((1, 2, 3)))).mean().item()
+    log(done=True, psnr=psnr)
+    save_sheet(f"{a.out}/decoder.png", torch.stack([as_bytes(x[:8]), as_bytes(y[:8])], 1).flatten(0, 1), 8)
+    write_safetensors(f"{a.out}/decoder.safetensors", dec.state_dict())
+    json.dump({"steps": steps, "pictures": steps * b, "scenes": latents.n, "psnr": psnr}, open(f"{a.out}/decoder.json", "w"))
+
+
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("phase", choices=["vae", "dit", "control"])
+    p.add_argument("phase", choices=["vae", "dit", "control", "decoder"])
     p.add_argument("--data", required=True)
     p.add_argument("--work", required=True)
     p.add_argument("--out", required=True)
     p.add_argument("--tokens", default="examples/tokenizers")
     p.add_argument("--init", default="")
+    p.add_argument("--words", action="store_true", help="the text encoders learn too")
     p.add_argument("--seconds", type=float, default=400)
     p.add_argument("--room", type=int, default=60000)
     p.add_argument("--first", type=int, default=512, help="scenes to wait for")
     p.add_argument("--batch", type=int, default=256)
-    p.add_argument("--batch-vae", type=int, default=160)
+    p.add_argument("--batch-vae", type=int, default=64)
+    p.add_argument("--batch-decoder", type=int, default=16)
+    p.add_argument("--batch-encode", type=int, default=64)
+    p.add_argument("--gan", type=float, default=.4, help="the judge's pull on the decoder, as a share of the other losses' own")
     p.add_argument("--probe", type=int, default=256)
     p.add_argument("--sheets", type=int, default=2)
     p.add_argument("--lr", type=float, default=0)
@@ -502,8 +469,8 @@ def main():
     a = p.parse_args()
     os.makedirs(a.work, exist_ok=True)
     os.makedirs(a.out, exist_ok=True)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
-    {"vae": train_vae, "dit": train_dit, "control": train_control}[a.phase](a)
+    torch.backends.cudnn.benchmark = True
+    {"vae": train_vae, "dit": train_dit, "control": train_control, "decoder": train_decoder}[a.phase](a)
     os._exit(0)                                                         # the follower thread may be reading
 
 
