@@ -1,12 +1,14 @@
 #include "synth/stroke.h"
 
+#include "synth/crease.h"
 #include "synth/noise.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define LINE_POINTS (TR_GUIDE_POINTS * 2)
-typedef struct line { int n; float x[LINE_POINTS], y[LINE_POINTS], length; bool outline; } line;      /* canvas units */
+enum { OUTLINE, CREASE, LOCK };                                /* what is drawn first */
+typedef struct line { int n; float x[LINE_POINTS], y[LINE_POINTS], length, weight; int kind; } line;      /* canvas units */
 
 typedef struct book { line *line; int n, max; } book;
 
@@ -34,10 +36,10 @@ static bool pixel_of(const tr_plate *c, vec3 p, int64_t *i)
 }
 
 /* Cut a path into its visible runs, bridging gaps a person would draw through. */
-static tress_status add_runs(book *b, const vec3 *p, const bool *seen, int n, float min_length, bool outline)
+static tress_status add_runs(book *b, const vec3 *p, const bool *seen, int n, float min_length, int kind)
 {
     tress_status st = TRESS_OK;
-    line l = { .outline = outline };
+    line l = { .kind = kind };
     int gap = 0;
     for (int i = 0; i <= n; i++) {
         if (i < n && seen[i]) gap = 0;
@@ -49,8 +51,9 @@ static tress_status add_runs(book *b, const vec3 *p, const bool *seen, int n, fl
             l.n++;
         }
         if ((gap > 2 || i == n) && l.n > 0) {
+            l.weight = l.length;
             if (l.length >= min_length) TR_TRY(add_line(b, &l));
-            l = (line){ .outline = outline };
+            l = (line){ .kind = kind };
         }
     }
 done:
@@ -68,7 +71,7 @@ static tress_status trace_locks(book *b, const tr_hair *h, const tr_plate *c, co
             int64_t at;
             seen[i] = pixel_of(c, path->p[i], &at) && c->through[at] < .5f && path->p[i].z > c->front[at] - 24 && path->p[i].z > v->depth[at] - 2;
         }
-        TR_TRY(add_runs(b, path->p, seen, path->n, 30, false));
+        TR_TRY(add_runs(b, path->p, seen, path->n, 30, LOCK));
     }
 done:
     return st;
@@ -91,25 +94,47 @@ static tress_status trace_tubes(book *b, const tr_hair *h, const tr_plate *c)
                 rim[i] = v_axpy(t->p[i], .96f * (float)side * t->r[i], across);
                 seen[i] = pixel_of(c, v_axpy(t->p[i], .70f * (float)side * t->r[i], across), &at) && c->lock[at] == 20000 + k;
             }
-            TR_TRY(add_runs(b, rim, seen, t->n, 13, true));
+            TR_TRY(add_runs(b, rim, seen, t->n, 13, OUTLINE));
         }
     }
 done:
     return st;
 }
 
-static int by_length(const void *a, const void *b)
+/* Lines one sees: long ones of strong contrast first. */
+static tress_status trace_creases(book *b, const tr_scene *s, const tr_plate *c)
+{
+    tress_status st = TRESS_OK;
+    tr_creases found = { 0 };
+    TR_TRY(tr_creases_find(&found, c, s->exposure, 20000));
+    for (int k = 0; k < found.n; k++) {
+        const tr_crease *e = &found.crease[k];
+        line l = { .n = e->n, .kind = CREASE };
+        for (int i = 0; i < e->n; i++) {
+            l.x[i] = e->x[i];
+            l.y[i] = e->y[i];
+            if (i > 0) l.length += hypotf(l.x[i] - l.x[i - 1], l.y[i] - l.y[i - 1]);
+        }
+        l.weight = e->clear * sqrtf(l.length);
+        TR_TRY(add_line(b, &l));
+    }
+done:
+    tr_creases_fini(&found);
+    return st;
+}
+
+static int by_weight(const void *a, const void *b)
 {
     const line *x = a, *y = b;
-    if (x->outline != y->outline) return x->outline ? -1 : 1;   /* a plait's outline first: it is what one sees */
-    if (x->length != y->length) return x->length > y->length ? -1 : 1;
+    if (x->kind != y->kind) return x->kind < y->kind ? -1 : 1;   /* a plait's outline first: it is what one sees */
+    if (x->weight != y->weight) return x->weight > y->weight ? -1 : 1;
     return x->x[0] < y->x[0] ? -1 : x->x[0] > y->x[0];
 }
 
 /* How a hand strays: slow drift, ends cut short. */
 static void humanise(line *l, dice *d, float amount)
 {
-    const int cut0 = (int)((float)l->n * dice_range(d, 0, l->outline ? .05f : .13f)), cut1 = (int)((float)l->n * dice_range(d, 0, l->outline ? .05f : .13f));
+    const int cut0 = (int)((float)l->n * dice_range(d, 0, l->kind == LOCK ? .13f : .05f)), cut1 = (int)((float)l->n * dice_range(d, 0, l->kind == LOCK ? .13f : .05f));
     const uint32_t seed = dice_u32(d);
     int n = 0;
     float at = 0;
@@ -117,8 +142,8 @@ static void humanise(line *l, dice *d, float amount)
         if (i > cut0) at += hypotf(l->x[i] - l->x[i - 1], l->y[i] - l->y[i - 1]);
         const float sx = i > 0 && i + 1 < l->n ? (l->x[i - 1] + 2 * l->x[i] + l->x[i + 1]) / 4 : l->x[i];
         const float sy = i > 0 && i + 1 < l->n ? (l->y[i - 1] + 2 * l->y[i] + l->y[i + 1]) / 4 : l->y[i];
-        l->x[n] = sx + amount * 3.4f * (tr_noise3(v3(at / 30, 0, 0), seed) - .5f);
-        l->y[n] = sy + amount * 3.4f * (tr_noise3(v3(at / 30, 7, 0), seed) - .5f);
+        l->x[n] = sx + amount * (l->kind == CREASE ? 1.6f : 3.4f) * (tr_noise3(v3(at / 30, 0, 0), seed) - .5f);
+        l->y[n] = sy + amount * (l->kind == CREASE ? 1.6f : 3.4f) * (tr_noise3(v3(at / 30, 7, 0), seed) - .5f);
         n++;
     }
     l->n = n;
@@ -188,14 +213,17 @@ tress_status tr_stroke_sketch(tr_planes *out, int *n_stroke, const tr_scene *s, 
     TR_TRY(tr_planes_new(&p, 3, size, size));
     TR_TRY(tr_alloc((void **)&map, CELLS * CELLS));
     TR_TRY(trace_tubes(&b, h, c));
+    TR_TRY(trace_creases(&b, s, c));
     TR_TRY(trace_locks(&b, h, c, v));
-    if (b.n > 0) qsort(b.line, (size_t)b.n, sizeof(line), by_length);
+    if (b.n > 0) qsort(b.line, (size_t)b.n, sizeof(line), by_weight);
     const float spacing = dice_range(&d, 7, 12.5f), amount = dice_range(&d, .5f, 1.2f), width = dice_range(&d, 3, 4.6f), drop = dice_range(&d, 0, .2f);
     float budget = .034f * 512 * 512 / width;                   /* stroke length that covers about 3.4 % of the picture */
+    const float plenty = .5f * budget;                          /* locks without a line of their own: only where else little is drawn */
     for (int i = 0; i < b.n && budget > 0; i++) {
         line *l = &b.line[i];
+        if (l->kind == LOCK && budget < plenty) break;
         float colour[3];
-        if (crowded(map, l, l->outline ? 2 : spacing) || (!l->outline && dice_chance(&d, drop))) continue;
+        if (crowded(map, l, l->kind == OUTLINE ? 2 : spacing) || (l->kind != OUTLINE && dice_chance(&d, drop))) continue;
         occupy(map, l);
         budget -= l->length;
         humanise(l, &d, amount);
