@@ -158,7 +158,7 @@ def main():
     p.add_argument("--tress", default="build/tress")
     p.add_argument("--count", type=int, default=200)
     p.add_argument("--scenes", type=int, default=200, help="scenes that the bands of the colour words come from")
-    p.add_argument("--style", default="open")
+    p.add_argument("--styles", default="straight,wavy,curly,bob,ponytail,bun", help="taken in turn")
     p.add_argument("--steps", default="20")
     p.add_argument("--name", default="out", help="folder of the pictures drawn, inside FOLDER")
     p.add_argument("--free", action="store_true", help="on nothing, not into the bald photo")
@@ -172,7 +172,7 @@ def main():
         seed = 50 * (k + 1)
         at = f"{a.folder}/{seed}"
         if not os.path.exists(f"{at}/scenes.jsonl"):
-            subprocess.run([a.tress, "synth", "-q", "-o", at, "-n", "1", "-s", str(seed), "--style", a.style, "--bald"], check=True)
+            subprocess.run([a.tress, "synth", "-q", "-o", at, "-n", "1", "-s", str(seed), "--style", a.styles.split(",")[k % (a.styles.count(",") + 1)], "--bald"], check=True)
         scenes.append(dict(json.loads(open(f"{at}/scenes.jsonl").readline()), at=at))
     bands = {}
     for s in scenes:
