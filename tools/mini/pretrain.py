@@ -13,13 +13,14 @@ import argparse
 import json
 import math
 import os
+import random
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 import nets
-from data import LAST, ROWS, SAYINGS, SIZE, Prompts, Scenes, Tokens, pick
+from data import LAST, ROWS, SAYINGS, SIZE, Prompts, Scenes, Tokens, pick, say
 from learn import Ema, Log, Muon, Replay, as_bytes, rate, read_safetensors, save_sheet, write_safetensors
 
 
@@ -223,7 +224,7 @@ def train_dit(a):
     else:
         init_nets(net, text)
     learning = [net, text] if a.words else [net]
-    latents, prompts = Latents(a, scenes), Prompts(text, tokens, a.room, a.device)
+    latents, prompts, rng = Latents(a, scenes), None if a.words else Prompts(text, tokens, a.room, a.device), random.Random(2)
     compiled(a, *net.transformer_blocks)
     opt, ema = Muon(*split_parameters(*learning), a.device), Ema(learning, .9995, a.device)
     said = torch.zeros(3, a.batch, 256 if a.words else 1, dtype=torch.int64, device=a.device)      # ids, only where words are learned
@@ -251,7 +252,7 @@ def train_dit(a):
     def draw():
         """A batch drawn by Python, where the text encoders learn."""
         i, bald = torch.randint(latents.n, (a.batch,)), torch.rand(a.batch) < .12
-        texts = [say_of(prompts, scenes.words[int(k)], bool(b)) for k, b in zip(i, bald)]
+        texts = [say(scenes.words[int(k)], bool(b), rng) for k, b in zip(i, bald)]
         for k, ids in enumerate(tokens.batch(texts, 256, a.device)):
             said[k, :, :ids.shape[1]] = ids
         place.copy_(torch.stack([i, torch.where(bald, 2, torch.randint(2, (a.batch,)))]))
@@ -273,18 +274,13 @@ def train_dit(a):
             if scenes.n - latents.n >= a.batch_encode:
                 latents.catch_up(a.batch_encode, prompts)
         if steps % 500 == 0:
-            log(step=steps, seen=steps * a.batch, scenes=latents.n, prompts=len(prompts.ids), loss=torch.stack(tail[-25:]).mean().item())
+            log(step=steps, seen=steps * a.batch, scenes=latents.n, loss=torch.stack(tail[-25:]).mean().item())
     ema.swap()
     torch.save({"net": net.state_dict(), "text": text.state_dict()}, f"{a.work}/dit.pt")
     write_safetensors(f"{a.out}/text.safetensors", text.state_dict())
     save_transformer(a.out, net.state_dict())
     json.dump({"steps": steps, "pictures": steps * a.batch, "scenes": latents.n, "loss": torch.stack(tail).mean().item()}, open(f"{a.out}/dit.json", "w"))
     save_sheet(f"{a.out}/dit.png", sample(a, net, text, tokens, latents, PROMPTS * a.sheets), 8)
-
-
-def say_of(prompts, words, bald):
-    from data import say
-    return say(words, bald, prompts.rng)
 
 
 def save_transformer(out, state):
