@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define TEXT 256
-#define CHUNK 64
+#define CHUNK 240
 
 typedef struct job { int fd, size; uint64_t first; int64_t done; double until; bool plaits; } job;
 

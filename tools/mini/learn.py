@@ -79,11 +79,11 @@ class Ema:
 
 
 class Replay:
-    """A whole training step as one CUDA graph: no kernel waits for Python, however busy the cores are. On a CPU, plain calls."""
+    """A whole training step as one CUDA graph: no kernel waits for Python, however busy the cores are. Where it is not wanted, plain calls."""
 
-    def __init__(self, step, device):
+    def __init__(self, step, wanted):
         self.step, self.graph, self.marks = step, None, []
-        if device != "cuda":
+        if not wanted:
             return
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())

@@ -93,7 +93,7 @@ def train_vae(a):
         return (y.detach() - x).square().mean(), kl.detach()
 
     scenes.wait(a.first)
-    run, log, steps = Replay(step, a.device), Log(f"{a.out}/vae.jsonl", a.seconds), 0
+    run, log, steps = Replay(step, a.graph), Log(f"{a.out}/vae.jsonl", a.seconds), 0
     while (t := log.share()) < 1:
         opt.rate(rate(t, a.lr or 1.5e-3))
         ema.next()
@@ -261,7 +261,7 @@ def train_dit(a):
     latents.catch_up(10 ** 9, prompts)
     if a.words:
         draw()
-    run, log, steps, tail = Replay(step, a.device), Log(f"{a.out}/dit.jsonl", a.seconds), 0, []
+    run, log, steps, tail = Replay(step, a.graph), Log(f"{a.out}/dit.jsonl", a.seconds), 0, []
     while (t := log.share()) < 1:
         opt.rate(rate(t, a.lr or 1e-3))
         ema.next()
@@ -337,7 +337,7 @@ def train_control(a):
 
     scenes.wait(a.first)
     latents.catch_up(10 ** 9, prompts)
-    run, log, steps, tail = Replay(step, a.device), Log(f"{a.out}/control.jsonl", a.seconds), 0, []
+    run, log, steps, tail = Replay(step, a.graph), Log(f"{a.out}/control.jsonl", a.seconds), 0, []
     while (t := log.share()) < 1:
         opt.rate(rate(t, a.lr or 1e-3))
         ema.next()
@@ -420,7 +420,7 @@ def train_decoder(a):
 
     scenes.wait(a.first)
     latents.catch_up(10 ** 9)
-    run, log, steps = Replay(step, a.device), Log(f"{a.out}/decoder.jsonl", a.seconds), 0
+    run, log, steps = Replay(step, a.graph), Log(f"{a.out}/decoder.jsonl", a.seconds), 0
     while (t := log.share()) < 1:
         opt.rate(rate(t, a.lr or 4e-4))
         share.fill_(a.gan * min(1, max(0, t - .1) / .2))                # the judge learns first
@@ -462,7 +462,9 @@ def main():
     p.add_argument("--lr", type=float, default=0)
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     p.add_argument("--no-compile", dest="compile", action="store_false")
+    p.add_argument("--no-graph", dest="graph", action="store_false")
     a = p.parse_args()
+    a.graph = a.graph and a.device == "cuda"
     os.makedirs(a.work, exist_ok=True)
     os.makedirs(a.out, exist_ok=True)
     torch.backends.cudnn.benchmark = True
