@@ -58,7 +58,10 @@ def main(parts, tokenizers, out):
         json.dump({**cls, **config}, open(f"{out}/{folder}/config.json", "w"), indent=2, sort_keys=True)
 
     read, name = lambda f: read_safetensors(f"{parts}/{f}.safetensors"), "diffusion_pytorch_model.safetensors"
-    put("vae", name, read("vae"), vae_config(fit["scale"], fit["shift"]), {"_class_name": "AutoencoderKL"})
+    vae = read("vae")
+    if os.path.exists(f"{parts}/decoder.safetensors"):
+        vae.update({f"decoder.{k}": v for k, v in read("decoder").items()})
+    put("vae", name, vae, vae_config(fit["scale"], fit["shift"]), {"_class_name": "AutoencoderKL"})
     put("transformer", name, {**read("transformer-1"), **read("transformer-2")}, transformer_config(), {"_class_name": "SD3Transformer2DModel"})
     put("controlnet", name, read("control"), controlnet_config(), {"_class_name": "SD3ControlNetModel"})
     text = read("text")
