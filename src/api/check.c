@@ -30,8 +30,8 @@ tress_status tress_check(tress *t, const tress_check_args *a, char **report)
     const tr_data_hooks hooks = { &stage, progress, NULL, cancelled };
     TR_TRY(tr_check_run(&c, d, n_thread, &hooks));
     if (a->sheet) TR_TRY(tr_check_sheet(&sheet, c, n_thread));
-    if (sheet) TR_TRY(tr_image_write(sheet, a->sheet, NULL));
     TR_TRY(tr_check_report(&text, c, a->json, sheet ? a->sheet : NULL));
+    if (sheet) TR_TRY(tr_image_write(sheet, a->sheet, NULL));           /* last: a failure before it leaves no file */
     *report = text.s;
     text = (tr_str){ 0 };
     TR_TRY(tr_check_verdict(c));
