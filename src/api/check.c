@@ -1,15 +1,14 @@
 /* A data set looked through. */
-#include "api/api_int.h"
-#include "data/data.h"
+#include "api/train_int.h"
 
-static void progress(void *self, int64_t i, int64_t n)
+void tr_check_progress(void *self, int64_t i, int64_t n)
 {
     tr_stage *stage = self;
     stage->n = n;
     tr_stage_done(stage, i);
 }
 
-static bool cancelled(void *self)
+bool tr_check_cancelled(void *self)
 {
     const tress_hooks *h = &((tr_stage *)self)->host->hooks;
     return h->cancelled && h->cancelled(h->self);
@@ -27,7 +26,7 @@ tress_status tress_check(tress *t, const tress_check_args *a, char **report)
     const int n_thread = tr_device_threads(t->host.device);
     TR_TRY(tr_dataset_list(&d, a->data));
     TR_TRY(tr_stage_begin(&stage, &t->host, "check", 0));
-    const tr_data_hooks hooks = { &stage, progress, NULL, cancelled };
+    const tr_data_hooks hooks = { &stage, tr_check_progress, NULL, tr_check_cancelled };
     TR_TRY(tr_check_run(&c, d, n_thread, &hooks));
     if (a->sheet) TR_TRY(tr_check_sheet(&sheet, c, n_thread));
     TR_TRY(tr_check_report(&text, c, a->json, sheet ? a->sheet : NULL));

@@ -16,19 +16,6 @@ void tress_train_defaults(tress_train_args *args)
 }
 
 /* ---- data ---------------------------------------------------------------------------------------------------- */
-static void progress(void *self, int64_t i, int64_t n)
-{
-    tr_stage *stage = self;
-    stage->n = n;
-    tr_stage_done(stage, i);
-}
-
-static bool cancelled(void *self)
-{
-    const tress_hooks *h = &((tr_stage *)self)->host->hooks;
-    return h->cancelled && h->cancelled(h->self);
-}
-
 #define TOLD 20                                 /* findings; tress check tells them all */
 
 static tress_status look_through(tr_check **out, tr_dataset **data, tr_host *h, const char *dir)
@@ -39,7 +26,7 @@ static tress_status look_through(tr_check **out, tr_dataset **data, tr_host *h, 
     int n = 0;
     TR_TRY(tr_dataset_list(data, dir));
     TR_TRY(tr_stage_begin(&stage, h, "check", 0));
-    TR_TRY(tr_check_run(&c, *data, tr_device_threads(h->device), &(tr_data_hooks){ &stage, progress, NULL, cancelled }));
+    TR_TRY(tr_check_run(&c, *data, tr_device_threads(h->device), &(tr_data_hooks){ &stage, tr_check_progress, NULL, tr_check_cancelled }));
     for (int unfit = 1; unfit >= 0; unfit--)
         for (int i = 0; i < c->found.n && n < TOLD; i++)
             if (c->found.at[i].unfit == (unfit == 1)) {

@@ -9,6 +9,10 @@
 extern "C" {
 #endif
 
+/* Hooks of the data room for a stage, which is self: how far it is, and whether it is to end. In check.c. */
+void tr_check_progress(void *self, int64_t i, int64_t n);
+bool tr_check_cancelled(void *self);
+
 /* The options as JSON text with the command line's names; *out is new. Fails: ARG (a name that is no UTF-8), OOM. */
 TR_CHECKED tress_status tr_train_config(char **out, const tress_model_args *model, const tress_train_args *a);
 
