@@ -34,6 +34,8 @@ void tr_paint_body(tr_plate *c, const tr_scene *s, const tr_body_view *v, const 
 TR_CHECKED tress_status tr_paint_hair(tr_plate *c, const tr_scene *s, const tr_hair *h, const tr_body_view *v,
                                       const tr_light_grid *key, const tr_light_grid *sky, const tr_light_grid *view);
 void tr_paint_backdrop(tr_plate *c, const tr_scene *s);
+/* Deepen the shade between locks, for which the grids are too coarse; relief.c. Nothing at 0. Fails: OOM. */
+TR_CHECKED tress_status tr_paint_relief(tr_plate *c, float amount);
 
 #endif
 #endif

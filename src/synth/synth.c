@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define RELIEF 1.8f                             /* of lock against lock; at 2.5 hair looks like wire */
+
 int tr_synth_style_count(void) { return TR_STYLE_N; }
 const char *tr_synth_style_name(int style) { return tr_style_name((tr_style)style); }
 bool tr_synth_style_is_plait(int style) { return tr_style_is_plait((tr_style)style); }
@@ -87,6 +89,7 @@ tress_status tr_synth_draw(tr_synth_picture *out, uint64_t seed, int style, int 
     develop(p.bald, &plate, &s, 7);                            /* the body is repainted over itself, the backdrop stays */
     tr_paint_body(&plate, &s, &view, reach, &key);
     TR_TRY(tr_paint_hair(&plate, &s, &hair, &view, &key, &sky, &front));
+    TR_TRY(tr_paint_relief(&plate, RELIEF));
     develop(p.photo, &plate, &s, 7);
     halve(p.matte, plate.through, n);
     TR_TRY(tr_stroke_sketch(&p.sketch, &p.n_stroke, &s, &hair, &plate, &view, size));
