@@ -4,10 +4,11 @@
     python3 pretrain.py vae     --data DATA --work WORK --out OUT --init PARTS --seconds 400
     python3 pretrain.py dit     --data DATA --work WORK --out OUT --init PARTS --seconds 540
     python3 pretrain.py control --data DATA --work WORK --out OUT --init PARTS --seconds 330
-    python3 pretrain.py decoder --data DATA --work WORK --out OUT --seconds 150
+    python3 pretrain.py both    --data DATA --work WORK --out OUT --init PARTS --seconds 600
+    python3 pretrain.py decoder --data DATA --work WORK --out OUT --init PARTS --seconds 150
 
 WORK keeps full-precision state between phases; --init goes on from parts (parts.py splits a model into them) instead of from
-nothing, so that several runs add up. The text encoders learn with the transformer only when they begin from nothing (--words):
+nothing, so that several runs add up; `both` goes on with transformer and ControlNet as one, and leaves the autoencoder as PARTS have it. The text encoders learn with the transformer only when they begin from nothing (--words):
 later they stay, and a prompt is encoded once. OUT receives fp16 files, curves and sample sheets. Needs torch and tokenizers alone."""
 import argparse
 import json
@@ -122,18 +123,24 @@ def keep_vae(a, vae, shift, scale):
     write_safetensors(f"{a.out}/vae.safetensors", vae.state_dict())
 
 
+def kept_vae(a):
+    """That of this run's first phase, or the one that PARTS bring."""
+    if os.path.exists(f"{a.work}/vae.pt"):
+        return torch.load(f"{a.work}/vae.pt", map_location=a.device)
+    return {"vae": read_safetensors(f"{a.init}/vae.safetensors"), **json.load(open(f"{a.init}/vae.json"))}
+
+
 # ---- phase 2: the transformer ------------------------------------------------------------------------------------------
 class Latents:
     """Encoded scenes: photo, its mirror image, bald; with control the strokes and their mirror image too. Follows the growing set."""
 
     def __init__(self, a, scenes, control=False):
-        s = torch.load(f"{a.work}/vae.pt", map_location=a.device)
+        s = kept_vae(a)
         self.a, self.scenes, self.shift, self.scale, self.n = a, scenes, s["shift"], s["scale"], 0
         self.vae = nets.Autoencoder().to(a.device)
         self.vae.load_state_dict(s["vae"])
         self.vae.eval().requires_grad_(False)
         self.coder = self.vae.encoder.to(memory_format=torch.channels_last)
-        compiled(a, self.coder)
         room = len(scenes.pixels)
         self.z = torch.zeros(room, 5 if control else 3, 16, 32, 32, dtype=torch.float16, device=a.device)
         self.count = torch.zeros((), device=a.device)
@@ -353,10 +360,69 @@ def train_control(a):
     torch.save({"control": control.state_dict()}, f"{a.work}/control.pt")
     write_safetensors(f"{a.out}/control.safetensors", control.state_dict())
     json.dump({"steps": steps, "pictures": steps * a.batch, "scenes": latents.n, "loss": torch.stack(tail).mean().item()}, open(f"{a.out}/control.json", "w"))
-    k = 8 * a.sheets
-    strokes = scenes.pixels[:k, 7:8].expand(-1, 3, -1, -1)
-    drawn = sample(a, net, text, tokens, latents, (PROMPTS * a.sheets)[:k], control, latents.z[:k, 3].float())
-    rows = torch.stack([strokes.reshape(-1, 8, 3, SIZE, SIZE), scenes.pixels[:k, :3].reshape(-1, 8, 3, SIZE, SIZE), drawn.reshape(-1, 8, 3, SIZE, SIZE)], 1)
+    save_drawn(a, scenes, sample(a, net, text, tokens, latents, PROMPTS * a.sheets, control, latents.z[:8 * a.sheets, 3].float()))
+
+
+# ---- phases 2 and 3 as one, where both have begun: what the ControlNet says and how the base hears it ----------------
+def train_both(a):
+    torch.manual_seed(5)
+    scenes, tokens = Scenes(a.data, a.room, a.device), Tokens(a.tokens)
+    net, text, control = nets.Transformer().to(a.device), nets.Text().to(a.device), nets.Control().to(a.device)
+    net.load_state_dict({**read_safetensors(f"{a.init}/transformer-1.safetensors"), **read_safetensors(f"{a.init}/transformer-2.safetensors")})
+    text.load_state_dict(read_safetensors(f"{a.init}/text.safetensors"))
+    control.load_state_dict(read_safetensors(f"{a.init}/control.safetensors"))
+    latents, prompts = Latents(a, scenes, control=True), Prompts(text, tokens, a.room, a.device)
+    compiled(a, *net.transformer_blocks, *control.transformer_blocks)
+    opt, ema, b = Muon(*split_parameters(net, control), a.device), Ema([net, control], .9995, a.device), a.batch
+
+    def step():
+        """Of the pictures 7 in 10 follow their sketch, 2 do without, 1 is bald and does without."""
+        opt.zero()
+        i, u = pick(latents.count, b, a.device), torch.rand(b, device=a.device)
+        flip, bald, drawn = torch.randint(2, (b,), device=a.device), u < .1, (u >= .3).float()[:, None, None]
+        which = prompts.of[i, bald.long(), torch.randint(SAYINGS, (b,), device=a.device)]
+        cx, cy = without_words(prompts.rows[which].float(), prompts.pooled[which].float(), .15)
+        x, v, sigma = noised(latents.z[i, torch.where(bald, 2, flip)].float(), .4)
+        y = cy * (torch.rand(b, 1, device=a.device) >= .3)              # the pooled vector is zero in LoRA training
+        hair = F.avg_pool2d(scenes.pixels[i, 6].float()[:, None] / 255, 8)
+        hair = torch.where(flip[:, None, None, None] == 1, hair.flip(3), hair) * ~bald[:, None, None, None]
+        with amp(a):
+            tok = net.embed(x)
+            said = [drawn * r for r in control(tok, latents.z[i, 3 + flip].float(), y, sigma * 1000)]
+            out = net(x, cx, cy, sigma * 1000, said, tok, last=LAST)
+        square = (out.float() - v).square()
+        (square * (.6 + 1.2 * hair)).mean().backward()
+        opt.step()
+        ema.update()
+        return square.detach().mean()
+
+    scenes.wait(a.first)
+    latents.catch_up(10 ** 9, prompts)
+    run, log, steps, tail = Replay(step, a.graph), Log(f"{a.out}/both.jsonl", a.seconds), 0, []
+    while (t := log.share()) < 1:
+        opt.rate(rate(t, a.lr or 1e-3))
+        ema.next()
+        loss = run()
+        steps += 1
+        if steps % 20 == 1:
+            tail = tail[-50:] + [loss.clone()]
+            if scenes.n - latents.n >= a.batch_encode:
+                latents.catch_up(2 * a.batch_encode, prompts)
+        if steps % 500 == 0:
+            log(step=steps, seen=steps * b, scenes=latents.n, loss=torch.stack(tail[-25:]).mean().item())
+    ema.swap()
+    write_safetensors(f"{a.out}/control.safetensors", control.state_dict())
+    write_safetensors(f"{a.out}/text.safetensors", text.state_dict())
+    save_transformer(a.out, net.state_dict())
+    json.dump({"steps": steps, "pictures": steps * b, "scenes": latents.n, "loss": torch.stack(tail).mean().item()}, open(f"{a.out}/both.json", "w"))
+    save_sheet(f"{a.out}/dit.png", sample(a, net, text, tokens, latents, PROMPTS * a.sheets), 8)
+    save_drawn(a, scenes, sample(a, net, text, tokens, latents, PROMPTS * a.sheets, control, latents.z[:8 * a.sheets, 3].float()))
+
+
+def save_drawn(a, scenes, drawn):
+    """Rows of strokes, photos and what was drawn of those strokes."""
+    k = len(drawn)
+    rows = torch.stack([x.reshape(-1, 8, 3, SIZE, SIZE) for x in (scenes.pixels[:k, 7:8].expand(-1, 3, -1, -1), scenes.pixels[:k, :3], drawn)], 1)
     save_sheet(f"{a.out}/control.png", rows.reshape(-1, 3, SIZE, SIZE), 8)
 
 
@@ -380,8 +446,10 @@ class Judge(nn.Module):
 def train_decoder(a):
     torch.manual_seed(4)
     scenes = Scenes(a.data, a.room, a.device)
-    latents = Latents(a, scenes)
-    dec, judge = latents.vae.decoder.requires_grad_(True).to(memory_format=torch.channels_last), Judge().to(a.device).to(memory_format=torch.channels_last)
+    kept, vae, judge = kept_vae(a), nets.Autoencoder().to(a.device), Judge().to(a.device).to(memory_format=torch.channels_last)
+    vae.load_state_dict(kept["vae"])
+    vae, spread = vae.to(memory_format=torch.channels_last), 1 / kept["scale"]
+    enc, dec = vae.encoder.requires_grad_(False), vae.decoder
     compiled(a, dec)
     inside, rest = split_parameters(dec)
     opt, ema = Muon(inside, rest, a.device, decay=0), Ema([dec], .998, a.device)
@@ -389,19 +457,22 @@ def train_decoder(a):
                                 fused=a.device == "cuda", capturable=a.device == "cuda")
     share = torch.zeros((), device=a.device)
     b = a.batch_decoder
+    turn = torch.arange(b, device=a.device)                            # every scene comes before any comes again
 
     def step():
         opt.zero()
-        i, j = pick(latents.count, b, a.device), torch.randint(3, (b,), device=a.device)
+        turn.add_(b)
+        i, j = turn % scenes.count.long(), torch.randint(5, (b,), device=a.device) // 2
         p = scenes.pixels[i]
         x = torch.where((j == 2)[:, None, None, None], p[:, 3:6], p[:, :3]).float() / 127.5 - 1
         m = p[:, 6:7].float() / 255 * (j < 2)[:, None, None, None]
         flip = (j == 1)[:, None, None, None]
         x, m = torch.where(flip, x.flip(3), x).contiguous(memory_format=torch.channels_last), torch.where(flip, m.flip(3), m)
-        z = latents.z[i, j].float()
-        z = z + torch.randn_like(z) * .15 * torch.rand(b, 1, 1, 1, device=a.device)       # what a sampler leaves is never exact
+        with torch.no_grad(), amp(a, torch.float16):
+            z = enc(x).float().chunk(2, 1)[0]
+        z = z + torch.randn_like(z) * .15 * spread * torch.rand(b, 1, 1, 1, device=a.device)       # what a sampler leaves is never exact
         with amp(a):
-            y = dec(z / latents.scale + latents.shift)
+            y = dec(z)
         y = y.float()
         still = y.detach().requires_grad_(True)
         near = difference(still, x, .6 + m)
@@ -419,7 +490,6 @@ def train_decoder(a):
         return (y.detach() - x).square().mean(), loss.detach()
 
     scenes.wait(a.first)
-    latents.catch_up(10 ** 9)
     run, log, steps = Replay(step, a.graph), Log(f"{a.out}/decoder.jsonl", a.seconds), 0
     while (t := log.share()) < 1:
         opt.rate(rate(t, a.lr or 4e-4))
@@ -427,22 +497,24 @@ def train_decoder(a):
         ema.next()
         mse, loss = run()
         steps += 1
+        if steps % 20 == 0:
+            scenes.see()
         if steps % 200 == 0:
-            log(step=steps, seen=steps * b, scenes=latents.n, psnr=10 * math.log10(4 / mse.item()), judge=loss.item())
+            log(step=steps, seen=steps * b, scenes=scenes.n, psnr=10 * math.log10(4 / mse.item()), judge=loss.item())
     ema.swap()
     with torch.no_grad(), eager(a), amp(a, torch.float16):
         x = scenes.pixels[:a.probe, :3].float() / 127.5 - 1
-        y = torch.cat([dec(p.float() / latents.scale + latents.shift) for p in latents.z[:a.probe, 0].split(16)]).float().clamp(-1, 1)
+        y = torch.cat([dec(enc(p).chunk(2, 1)[0]) for p in x.split(16)]).float().clamp(-1, 1)
         psnr = (10 * torch.log10(4 / (y - x).square().mean((1, 2, 3)))).mean().item()
     log(done=True, psnr=psnr)
     save_sheet(f"{a.out}/decoder.png", torch.stack([as_bytes(x[:8]), as_bytes(y[:8])], 1).flatten(0, 1), 8)
     write_safetensors(f"{a.out}/decoder.safetensors", dec.state_dict())
-    json.dump({"steps": steps, "pictures": steps * b, "scenes": latents.n, "psnr": psnr}, open(f"{a.out}/decoder.json", "w"))
+    json.dump({"steps": steps, "pictures": steps * b, "scenes": min(scenes.n, steps * b), "psnr": psnr}, open(f"{a.out}/decoder.json", "w"))
 
 
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("phase", choices=["vae", "dit", "control", "decoder"])
+    p.add_argument("phase", choices=["vae", "dit", "control", "both", "decoder"])
     p.add_argument("--data", required=True)
     p.add_argument("--work", required=True)
     p.add_argument("--out", required=True)
@@ -468,7 +540,7 @@ def main():
     os.makedirs(a.work, exist_ok=True)
     os.makedirs(a.out, exist_ok=True)
     torch.backends.cudnn.benchmark = True
-    {"vae": train_vae, "dit": train_dit, "control": train_control, "decoder": train_decoder}[a.phase](a)
+    {"vae": train_vae, "dit": train_dit, "control": train_control, "both": train_both, "decoder": train_decoder}[a.phase](a)
     os._exit(0)                                                         # the follower thread may be reading
 
 
