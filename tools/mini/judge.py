@@ -101,6 +101,49 @@ def agreement(grey, skeleton):
     return total / max(weight, 1e-9), float(np.median(angles)) if angles else 90.
 
 
+# ---- crossings -------------------------------------------------------------------------------------------------------
+def crossings(sketch, skeleton):
+    """Centres of the places where strokes meet: three ways of the skeleton, or the border of two strokes' colours."""
+    ways = nd.convolve(skeleton.astype(int), np.ones((3, 3), int), mode="constant") - 1
+    meet, stroke = skeleton & (ways >= 3), sketch.max(2) > 0
+    for axis in (0, 1):
+        a, b = np.roll(stroke, -1, axis), np.roll(sketch, -1, axis)
+        border = stroke & a & (sketch != b).any(2)
+        border[(-1, slice(None)) if axis == 0 else (slice(None), -1)] = False
+        meet |= border
+    label, n = nd.label(nd.binary_dilation(meet, iterations=2))
+    return np.round(nd.center_of_mass(meet, label, range(1, n + 1))).astype(int).reshape(-1, 2)
+
+
+def crosses(grey, inside, places):
+    """Whether the hair there goes two ways: no clear direction within 4 pixels, or two of them more than 30 degrees apart in a disc of 12,
+    each with more than a quarter of the slopes there."""
+    dx, dy = (nd.gaussian_filter(grey, 1.2, order=o) for o in ((0, 1), (1, 0)))
+    slope, bins = np.hypot(dx, dy), np.floor((np.arctan2(dy, dx) % np.pi) * 36 / np.pi).astype(int) % 36
+    clear, yy, xx = directions(grey)[1], *np.mgrid[:grey.shape[0], :grey.shape[1]]
+    out = []
+    for y, x in places:
+        far = np.hypot(yy - y, xx - x)
+        disc = (far <= 6) & inside
+        if disc.sum() < 40:
+            continue
+        mass = np.bincount(bins[disc], slope[disc], 36) / max(slope[disc].sum(), 1e-9)
+        mode = nd.uniform_filter1d(mass, 7, mode="wrap") * 7                # what lies within 17 degrees
+        strong = [k for k in range(36) if mode[k] > .25 and mode[k] >= max(np.roll(mode, s)[k] for s in range(-3, 4))]
+        two = any(30 / 5 < min(abs(a - b), 36 - abs(a - b)) for a in strong for b in strong)
+        out.append(clear[(far <= 4) & inside].min() < .3 or two)
+    return out
+
+
+def crossing_lift(grey, inside, places, rng):
+    """(share of crossings that cross, share of the same places moved elsewhere): lists of hits."""
+    moved = []
+    for _ in range(5):
+        angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(12, 24)
+        moved += [(y + length * np.sin(angle), x + length * np.cos(angle)) for y, x in places]
+    return crosses(grey, inside, places), crosses(grey, inside, moved)
+
+
 # ---- colour ------------------------------------------------------------------------------------------------------------
 def lab(rgb):
     c = np.asarray(rgb, np.float64) / 255
@@ -181,21 +224,24 @@ def main():
         if c is not None:
             bands.setdefault(s["colour"], []).append(c)
     bands = {k: np.percentile(v, (10, 90), axis=0) for k, v in bands.items()}
-    rows, cells = {}, []
+    rows, cells, met = {}, [], {}
     for s in scenes[:a.count]:
         out = f"{a.folder}/{a.name}/{s['name']}.png"
         if not os.path.exists(out):
             where = [] if a.free else ["--photo", s["file"]("bald"), "--matte", s["file"]("matte")]
             subprocess.run([a.tress, "generate", "-q", "-m", a.model, "-o", out, "--sketch", s["file"]("sketch"), "-p", s["caption"], "--steps", a.steps,
                             "-s", str(s["seed"]), *(["--lora", a.lora] if a.lora else []), *where], check=True)
-        matte, strokes = picture(s["file"]("matte"), "L"), picture(s["file"]("sketch"), "RGB").max(2) > 0
-        inside, skeleton = matte > 0, thin(strokes)
+        matte, sketch = picture(s["file"]("matte"), "L"), picture(s["file"]("sketch"), "RGB")
+        inside, skeleton = matte > 0, thin(sketch.max(2) > 0)
+        places = crossings(sketch, skeleton)
         photo, drawn, bald = (picture(f, "RGB") for f in (s["file"]("img"), out, s["file"]("bald")))
         for name, x in (("drawn", drawn), ("render", photo)):
             lift, recall = edge_lift(canny(luma(x)) & inside, skeleton, rng)
             oa, degrees = agreement(luma(x), skeleton & (matte > 128))
             for k, v in (("edge lift", lift), ("edge recall", recall), ("orientation agreement", oa), ("angle, degrees", degrees)):
                 rows.setdefault((k, name), []).append(v)
+            for here, there in zip(met.setdefault(name, ([], [])), crossing_lift(luma(x), matte > 128, places, rng)):
+                here += there
             c = hair_colour(x, matte)
             if c is not None:
                 rows.setdefault(("colour to the word's band, dE00", name), []).append(de00(c, np.clip(c, *bands[s["colour"]])))
@@ -210,6 +256,10 @@ def main():
             cells.append((s["file"]("sketch"), s["file"]("img"), out, s["caption"]))
     for (k, name), v in rows.items():
         says(f"{k} ({name})", v, 0 if "pixels" in k else 3)
+    for name, (hits, moved) in met.items():
+        if hits and moved and np.mean(moved) < 1:
+            print(f"{f'crossings that cross ({name})':44s} share {np.mean(hits):.3f}   elsewhere {np.mean(moved):.3f}   "
+                  f"lift {(np.mean(hits) - np.mean(moved)) / (1 - np.mean(moved)):.3f}   n {len(hits)}")
     json.dump({f"{k} ({n})": [float(x) for x in v] for (k, n), v in rows.items()}, open(f"{a.folder}/{a.name}.json", "w"))
     if a.sheet:
         sheet = Image.new("RGB", (8 * 256, (len(cells) + 7) // 8 * 256))
