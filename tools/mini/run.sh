@@ -1,5 +1,5 @@
 #!/bin/sh
-# Every phase after the other, beside a renderer that is already at work: run.sh DATA WORK OUT PARTS [SHARE]
+# Begin: every phase after the other, beside a renderer that is already at work: run.sh DATA WORK OUT PARTS [SHARE]
 # SHARE of the full time (1: some 22 minutes); with a small one it shows within two minutes that everything runs.
 # The ControlNet begins from the base unless PARTS has control.safetensors.
 set -e
