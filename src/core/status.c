@@ -10,13 +10,19 @@
 static _Thread_local char message[MESSAGE_MAX];
 static _Thread_local int message_errno;              /* 0: no system call was to blame */
 
+tress_status tr_fail_list(tress_status st, const char *format, va_list ap)
+{
+    vsnprintf(message, sizeof message, format, ap);
+    message_errno = 0;
+    return st;
+}
+
 tress_status tr_fail(tress_status st, const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
-    vsnprintf(message, sizeof message, format, ap);
+    tr_fail_list(st, format, ap);
     va_end(ap);
-    message_errno = 0;
     return st;
 }
 

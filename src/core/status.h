@@ -21,6 +21,7 @@ extern "C" {
 
 /* Record a message, replacing any earlier one, and return st. */
 tress_status tr_fail(tress_status st, const char *format, ...) TR_PRINTF(2, 3);
+tress_status tr_fail_list(tress_status st, const char *format, va_list ap);
 /* As tr_fail(TRESS_E_IO, ...), with ": " and the words for this errno behind the message. tr_disk_full knows it then. */
 tress_status tr_fail_io(int error, const char *format, ...) TR_PRINTF(2, 3);
 /* The thread's last failure came from a full disk or an exhausted quota: room can be made, and the same call tried again. */

@@ -11,18 +11,22 @@ tress_status tr_device_open(tr_device **out, const tr_device_spec *spec)
 {
     tress_status st = TRESS_OK;
     tr_device *d = NULL;
-    if (spec->kind == TRESS_BACKEND_CUDA)
-        TR_TRY(tr_fail(TRESS_E_GPU, "backend cuda: this build has no CUDA back end, expected libtress_cuda beside the library; use backend cpu"));
+    const tr_backend *backend = &tr_backend_cpu;
+    if (spec->kind == TRESS_BACKEND_CUDA && !spec->dry) TR_TRY(tr_backend_load(&backend, "libtress_cuda.so"));
+    if (spec->dtype != TR_F32 && (spec->kind != TRESS_BACKEND_CUDA || (spec->dtype != TR_F16 && spec->dtype != TR_BF16)))
+        TR_TRY(tr_fail(TRESS_E_ARG, "dtype %s: found for the %s, expected F32, or on a GPU F16 or BF16", tr_dtype_name(spec->dtype),
+                       spec->kind == TRESS_BACKEND_CUDA ? "GPU" : "CPU"));
     if (spec->n_thread < 0 || spec->n_thread > TR_THREAD_MAX)
         TR_TRY(tr_fail(TRESS_E_ARG, "threads: found %d, expected 0 to %d", spec->n_thread, TR_THREAD_MAX));
     if (spec->bytes_max < 0)
         TR_TRY(tr_fail(TRESS_E_ARG, "memory limit: found %" PRId64 " bytes, expected 0 (none) or more", spec->bytes_max));
     TR_TRY(tr_alloc((void **)&d, sizeof *d));
-    d->backend = &tr_backend_cpu;
+    d->backend = backend;
+    d->is_host = spec->kind != TRESS_BACKEND_CUDA;
     d->dry = spec->dry;
     d->n_thread = spec->n_thread ? spec->n_thread : tr_thread_count();
     if (d->n_thread > TR_THREAD_MAX) d->n_thread = TR_THREAD_MAX;
-    d->dtype = TR_F32;
+    d->dtype = spec->dtype;
     d->bytes_max = spec->bytes_max;
     d->next = DRY_BEGIN;
     if (d->dry) {
@@ -46,8 +50,9 @@ void tr_device_close(tr_device *d)
     tr_free(d);
 }
 
-bool tr_device_is_host(const tr_device *d) { return d->backend->is_host; }
+bool tr_device_is_host(const tr_device *d) { return d->is_host; }
 bool tr_device_is_dry(const tr_device *d) { return d->dry; }
+tr_dtype tr_device_dtype(const tr_device *d) { return d->dtype; }
 int  tr_device_threads(const tr_device *d) { return d->n_thread; }
 const char *tr_device_name(const tr_device *d) { return d->name; }
 int64_t tr_device_bytes(const tr_device *d) { return d->bytes; }

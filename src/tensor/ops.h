@@ -116,7 +116,20 @@ typedef struct tr_backend {
 } tr_backend;
 void *tr_device_backend(const tr_device *d);    /* what the back end's `open` made */
 
-#define OP(name, params, args) tress_status tr_cpu_##name params;
+/* A back end in a shared object exports one function, tr_backend_entry, and calls the library that loaded it through this table
+ * alone. NULL: the two were not built together. */
+typedef struct tr_backend_host {
+    const char *version;                        /* TRESS_VERSION of the library */
+    size_t      n_backend;                      /* sizeof(tr_backend) there: another set of ops has another size */
+    tress_status (*fail)(tress_status st, const char *format, va_list ap);
+    void (*assert_failed)(const char *what, const char *file, int line);
+    void *(*stream_backend)(const tr_stream *s);                /* tr_device_backend of the stream's device */
+    tr_dtype (*stream_dtype)(const tr_stream *s);
+} tr_backend_host;
+typedef const tr_backend *tr_backend_entry(const tr_backend_host *host);
+#define TR_BACKEND_ENTRY "tress_backend_enter"
+
+#define OP(name, params, args) tress_status tr_cpu_##name params; tress_status tr_cuda_##name params;
 #include "tensor/ops.def"
 #undef OP
 extern const tr_backend tr_backend_cpu;

@@ -23,11 +23,13 @@ typedef struct tr_device_spec {
     int64_t bytes_max;                          /* 0: no limit */
     bool    dry;                                /* nothing is computed, memory is counted and never touched */
     tr_simd simd;                               /* CPU: the most to use. AUTO: what the machine has */
+    tr_dtype dtype;                             /* of activations: F32 (0); on a GPU F16 and BF16 too */
 } tr_device_spec;
 #define TR_THREAD_MAX 1024
 TR_CHECKED tress_status tr_device_open(tr_device **out, const tr_device_spec *spec);     /* Fails: GPU, OOM, ARG */
 void tr_device_close(tr_device *d);
-bool tr_device_is_host(const tr_device *d);     /* tensors of it can be read by the CPU */
+bool tr_device_is_host(const tr_device *d);     /* tensors of it can be read by the CPU; of a dry one: could be */
+tr_dtype tr_device_dtype(const tr_device *d);   /* of activations */
 bool tr_device_is_dry(const tr_device *d);
 int  tr_device_threads(const tr_device *d);
 const char *tr_device_name(const tr_device *d); /* "CPU, 2 threads, AVX-512" */
@@ -44,7 +46,7 @@ TR_CHECKED tress_status tr_download(tr_stream *s, void *to, tr_tensor from);
 TR_CHECKED tress_status tr_stream_new(tr_stream **out, tr_device *d);
 void tr_stream_free(tr_stream *s);
 tr_device *tr_stream_device(const tr_stream *s);
-/* The type activations are kept in: F32 on the CPU. */
+/* The type activations are kept in: F32 on the CPU, F32, F16 or BF16 on a GPU. */
 tr_dtype tr_stream_dtype(const tr_stream *s);
 TR_CHECKED tress_status tr_stream_sync(tr_stream *s);
 /* A poll between ops: TRESS_E_CANCELLED once the hook says so. NULL hook: never. */

@@ -11,7 +11,7 @@ extern "C" {
 struct tr_device {
     const tr_backend *backend;
     void   *self;                               /* the back end's; NULL when dry */
-    bool    dry;
+    bool    dry, is_host;                       /* is_host: or stands for a device that is */
     int     n_thread;
     tr_dtype dtype;
     int64_t bytes_max, bytes, peak;
@@ -26,6 +26,9 @@ struct tr_stream {
     bool     (*cancelled)(void *self);
     void      *cancelled_self;
 };
+
+/* The back end in a shared object of this name. Fails: GPU (not there, needs what is not there, another version). */
+TR_CHECKED tress_status tr_backend_load(const tr_backend **out, const char *file);
 
 /* A source of memory for arenas; self is the device. Counted and limited. */
 TR_CHECKED tress_status tr_device_take_bytes(void *self, void **out, size_t n);
@@ -43,10 +46,10 @@ double tr_tensor_bytes(tr_tensor t);            /* of its elements; 0 for no ten
 
 /* ---- what front doors check ------------------------------------------------------------------------------ */
 static inline bool tr_is_weight_type(tr_dtype t) { return t == TR_F32 || t == TR_F16 || t == TR_BF16 || t == TR_F8_E4M3; }
-/* An activation of the stream: its dtype, rank and dense last dimension. */
+/* An activation: of the stream's dtype or F32, of this rank, its last dimension dense. */
 static inline bool tr_is_activation(const tr_stream *s, tr_tensor t, int rank)
 {
-    return !tr_is_none(t) && t.rank == rank && t.dtype == tr_stream_dtype(s) && (t.shape[rank - 1] <= 1 || t.stride[rank - 1] == 1);
+    return !tr_is_none(t) && t.rank == rank && (t.dtype == tr_stream_dtype(s) || t.dtype == TR_F32) && (t.shape[rank - 1] <= 1 || t.stride[rank - 1] == 1);
 }
 /* An activation [n, m] whose rows may be strided. */
 static inline bool tr_is_rows(const tr_stream *s, tr_tensor t, int64_t n, int64_t m)

@@ -1,0 +1,101 @@
+/* The CUDA back end: the card, its memory, its one stream, and the table of ops. */
+#include "backend/cuda/cuda.h"
+
+#include <new>
+#include <stdio.h>
+
+#define ROOM_FIRST ((size_t)96 << 20)           /* enough for every op of a model at the sizes people draw */
+
+tress_status tr_cuda_check(cudaError_t e, const char *what)
+{
+    if (e == cudaSuccess) return TRESS_OK;
+    (void)cudaGetLastError();                   /* an error that is not sticky ends here */
+    return tr_fail(e == cudaErrorMemoryAllocation ? TRESS_E_OOM : TRESS_E_GPU, "CUDA, %s: %s (%s)", what, cudaGetErrorString(e), cudaGetErrorName(e));
+}
+
+tress_status tr_cuda_room(tr_cuda *c, void **out, size_t n)
+{
+    tress_status st = TRESS_OK;
+    if (n > c->n_room) {
+        void *p = nullptr;
+        TR_TRY(tr_cuda_check(cudaStreamSynchronize(c->stream), "waiting for the stream"));
+        TR_TRY(tr_cuda_check(cudaMalloc(&p, n), "taking memory for an op"));
+        (void)cudaFree(c->room);
+        c->room = p;
+        c->n_room = n;
+    }
+    *out = c->room;
+done:
+    return st;
+}
+
+static void cuda_close(void *self)
+{
+    tr_cuda *c = (tr_cuda *)self;
+    if (!c) return;
+    if (c->stream) (void)cudaStreamSynchronize(c->stream);
+    tr_cuda_lt_free(c->lt);
+    tr_cuda_dnn_free(c->dnn);
+    tr_cuda_stage_free(c->stage);
+    (void)cudaFree(c->room);
+    if (c->stream) (void)cudaStreamDestroy(c->stream);
+    delete c;
+}
+
+static tress_status cuda_open(void **out, const tr_device_spec *spec, char *text, size_t n_text)
+{
+    tress_status st = TRESS_OK;
+    int n = 0;
+    cudaDeviceProp p;
+    size_t free_bytes = 0, all_bytes = 0;
+    tr_cuda *c = new (std::nothrow) tr_cuda();
+    if (!c) return tr_fail(TRESS_E_OOM, "out of memory for the state of the CUDA back end");
+    TR_TRY(tr_cuda_check(cudaGetDeviceCount(&n), "looking for a card"));
+    if (n == 0) TR_TRY(tr_fail(TRESS_E_GPU, "CUDA: found no card"));
+    TR_TRY(tr_cuda_check(cudaSetDevice(0), "choosing the first card"));
+    TR_TRY(tr_cuda_check(cudaGetDeviceProperties(&p, 0), "asking what the card is"));
+    c->major = p.major;
+    c->minor = p.minor;
+    c->n_sm = p.multiProcessorCount;
+    c->shared_max = p.sharedMemPerBlockOptin;
+    if (p.major < 8) TR_TRY(tr_fail(TRESS_E_GPU, "CUDA: %s has compute capability %d.%d, expected 8.0 or later", p.name, p.major, p.minor));
+    TR_TRY(tr_cuda_check(cudaMemGetInfo(&free_bytes, &all_bytes), "asking for the card's memory"));
+    TR_TRY(tr_cuda_check(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking), "making a stream"));
+    TR_TRY(tr_cuda_check(cudaMalloc(&c->room, ROOM_FIRST), "taking memory for ops"));
+    c->n_room = ROOM_FIRST;
+    snprintf(text, n_text, "%s, %.0f of %.0f GiB free, %s", p.name, (double)free_bytes / (1 << 30), (double)all_bytes / (1 << 30),
+             spec->dtype == TR_F16 ? "fp16" : spec->dtype == TR_BF16 ? "bf16" : "fp32");
+    *out = c;
+    c = nullptr;
+done:
+    cuda_close(c);
+    return st;
+}
+
+static tress_status cuda_take(void *, void **out, size_t n) { return tr_cuda_check(cudaMalloc(out, n ? n : 1), "taking memory"); }
+static void cuda_give(void *, void *p, size_t) { (void)cudaFree(p); }
+
+static tress_status cuda_sync(void *self)
+{
+    return tr_cuda_check(cudaStreamSynchronize(((tr_cuda *)self)->stream), "waiting for the stream");
+}
+
+static tress_status cuda_download(void *self, void *to, const void *from, size_t n)
+{
+    tr_cuda *c = (tr_cuda *)self;
+    tress_status st = TRESS_OK;
+    TR_TRY(tr_cuda_check(cudaMemcpyAsync(to, from, n, cudaMemcpyDeviceToHost, c->stream), "copying from the card"));
+    TR_TRY(cuda_sync(self));
+done:
+    return st;
+}
+
+tress_status tr_cuda_upload(void *self, void *to, const void *from, size_t n);      /* stage.cu */
+
+extern const tr_backend tr_backend_cuda = {
+    .name = "cuda", .is_host = false, .open = cuda_open, .close = cuda_close, .take = cuda_take, .give = cuda_give,
+    .upload = tr_cuda_upload, .download = cuda_download, .sync = cuda_sync,
+#define OP(name, params, args) .name = tr_cuda_##name,
+#include "tensor/ops.def"
+#undef OP
+};
