@@ -80,7 +80,8 @@ typedef struct tress_hooks {                                    /* each may be N
 } tress_hooks;
 
 typedef struct tress_options {
-    tress_backend backend;
+    tress_backend backend;        /* AUTO: the GPU where one can be used, else the CPU */
+    const char   *dtype;          /* the type activations are kept in: "f32", and on a GPU "f16" and "bf16"; NULL: "f16" on a GPU, "f32" on the CPU */
     int           n_thread;       /* 0: every core the process may use */
     int64_t       memory_max;     /* bytes for weights in use and activations together, 0: no limit; checked by a plan before any work */
     tress_hooks   hooks;
@@ -290,7 +291,6 @@ typedef struct tress_probe_args {
     const char *module;
     const char *in, *out;                      /* safetensors files; in is not read by tokenize and text */
     const char *text;                          /* for tokenize and text; NULL: "" */
-    const char *dtype;                         /* the type activations are kept in; NULL: the back end's own (the CPU's is "f32") */
     const tress_generate_args *sample;         /* steps, guidance, control, sampler, skipped layers; NULL: the defaults */
     const struct tress_train_args *train;      /* for train-step; NULL: the defaults */
 } tress_probe_args;

@@ -172,10 +172,10 @@ static tress_status bench_first(const char *model, const char *sketch, int n_thr
     tr_bundle *m = NULL;
     tr_image *img = NULL;
     tr_result *r = NULL;
-    const tress_options opt = { .n_thread = n_thread, .hooks = { .progress = on_progress, .cancelled = is_stopped } };
+    const tress_options opt = { .backend = TRESS_BACKEND_CPU, .n_thread = n_thread, .hooks = { .progress = on_progress, .cancelled = is_stopped } };
     tress_generate_args g = { .zero_text_rows = 333, .n_step = 28, .cfg_scale = 4.5f, .batch = 1, .strength = 1, .edit_grow = -1, .control_strength = 1,
                               .control_end = 1, .max_sequence_length = 256, .width = 256, .height = 256, .seed = 1, .prompt = "long wavy red hair" };
-    TR_TRY(tr_host_init(&h, &opt, false));
+    TR_TRY(tr_host_init(&h, &opt));
     TR_TRY(tr_image_read(&img, sketch));
     g.sketch = img;
     TR_TRY(tr_bundle_open(&m, &h, &(tress_model_args){ .model = model }, TR_WANT_ALL));
@@ -204,7 +204,7 @@ int main(int argc, char **argv)
     }
     const int n_repeat = atoi(argv[4]);
     if (n_repeat < 1 || n_repeat > REPEAT_MAX) TR_TRY(tr_fail(TRESS_E_ARG, "1 to %d repeats", REPEAT_MAX));
-    TR_TRY(tr_host_init(&h, &(tress_options){ .n_thread = atoi(argv[3]) }, false));
+    TR_TRY(tr_host_init(&h, &(tress_options){ .backend = TRESS_BACKEND_CPU, .n_thread = atoi(argv[3]) }));
     TR_TRY(tr_stream_new(&s, h.device));
     const int want = train || strcmp(argv[1], "step") == 0 ? TR_WANT_TRANSFORMER | TR_WANT_CONTROLNET : strcmp(argv[1], "decode") == 0 ? TR_WANT_VAE : TR_WANT_TRANSFORMER;
     TR_TRY(tr_bundle_open(&m, &h, &(tress_model_args){ .model = argv[2] }, want));

@@ -27,8 +27,7 @@ tress_status tr_rehearse(tr_ledger *ledger, tr_result **out, const tr_host *like
     tress_status st = TRESS_OK;
     tr_host dry = { 0 };
     tr_bundle *m = NULL;
-    const tress_options opt = { .backend = TRESS_BACKEND_CPU, .n_thread = tr_device_threads(like->device), .memory_max = like->memory_max };
-    TR_TRY(tr_host_init(&dry, &opt, true));
+    TR_TRY(tr_host_init_dry(&dry, like));
     if (aloud) dry.hooks = like->hooks;
     dry.ledger = ledger;
     TR_TRY(tr_bundle_open(&m, &dry, model, TR_WANT_ALL));

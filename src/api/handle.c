@@ -9,7 +9,7 @@ tress_status tress_new(tress **out, const tress_options *opt)
     TR_TRY(tr_alloc(&p, sizeof *t));
     t = p;
     if (opt) t->options = *opt;
-    TR_TRY(tr_host_init(&t->host, opt, false));
+    TR_TRY(tr_host_init(&t->host, opt));
     *out = t;
     t = NULL;
 done:

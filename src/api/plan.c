@@ -52,7 +52,7 @@ tress_status tress_plan_train(tress *t, const tress_model_args *model, const tre
     wanted.n_lora = 0;
     TR_TRY(tr_alloc(&v, sizeof *p));
     p = v;
-    TR_TRY(tr_host_init(&dry, &(tress_options){ .backend = TRESS_BACKEND_CPU, .n_thread = tr_device_threads(t->host.device) }, true));
+    TR_TRY(tr_host_init_dry(&dry, &t->host));
     TR_TRY(tr_bundle_open(&m, &dry, &wanted, TR_WANT_ALL));
     TR_TRY(tr_run_specs_make(&specs, args, m->transformer, m->controlnet, m->vae));
     const int64_t weights = tr_weights_bytes(m->weights[TR_MODULE_TRANSFORMER]) + tr_weights_bytes(m->weights[TR_MODULE_CONTROLNET]);

@@ -273,6 +273,7 @@ static tress_status run_clip(probe *p, tr_module module)
     TR_TRY(tr_bundle_encoder(&w, p->m, module));
     if (!w) TR_TRY(no_such_module(p, module));
     TR_TRY(tr_clip_config_read(&c, w));
+    TR_TRY(tr_weights_place(w, p->m->host->device));
     TR_TRY(tr_clip_open(&net, p->m->host->device, w, &c));
     TR_TRY(tr_weights_check(w, tr_device_threads(p->m->host->device)));
     TR_TRY(get_ids(p, &ids, &host, c.n_position));
@@ -299,6 +300,7 @@ static tress_status run_t5(probe *p)
     TR_TRY(tr_bundle_encoder(&w, p->m, TR_MODULE_T5));
     if (!w) TR_TRY(no_such_module(p, TR_MODULE_T5));
     TR_TRY(tr_t5_config_read(&c, w));
+    TR_TRY(tr_weights_place(w, p->m->host->device));
     TR_TRY(tr_t5_open(&net, p->m->host->device, w, &c));
     TR_TRY(tr_weights_check(w, tr_device_threads(p->m->host->device)));
     TR_TRY(get_ids(p, &ids, &host, TR_T5_ROWS_MAX));
@@ -486,8 +488,6 @@ tress_status tress_probe(tress *t, const tress_model_args *model, const tress_pr
     if (k == N_MODULE)
         return tr_fail(TRESS_E_ARG, "there is no module %s: expected transformer, controlnet, vae-encode, vae-decode, clip-l, clip-g, t5, tokenize, text, sample or train-step", args->module);
     if (modules[k].reads && !args->in) return tr_fail(TRESS_E_ARG, "%s needs --in: a safetensors file of its inputs", args->module);
-    if (args->dtype && strcmp(args->dtype, "f32") != 0)
-        return tr_fail(TRESS_E_ARG, "--dtype %s: the back end %s keeps activations in f32", args->dtype, tr_device_name(t->host.device));
     a = *args;
     tress_generate_defaults(&sample);
     if (!a.sample) a.sample = &sample;

@@ -51,8 +51,7 @@ tress_status tr_train_measure(int64_t *bytes, double *flops, const tr_host *like
     tr_host dry = { 0 };
     tr_bundle *m = NULL;
     tr_stream *s = NULL;
-    const tress_options opt = { .backend = TRESS_BACKEND_CPU, .n_thread = tr_device_threads(like->device) };
-    TR_TRY(tr_host_init(&dry, &opt, true));
+    TR_TRY(tr_host_init_dry(&dry, like));
     TR_TRY(tr_bundle_open(&m, &dry, model, TR_WANT_TRANSFORMER | TR_WANT_CONTROLNET));
     TR_TRY(tr_stream_new(&s, dry.device));
     TR_TRY(tr_run_rehearse(bytes, flops, s, m->transformer, m->controlnet, spec, batch, h, w));

@@ -46,6 +46,7 @@ typedef struct cli_option {
 /* What every command has; its args begin with it. */
 typedef struct cli_common {
     int         backend;
+    const char *dtype;
     int         n_thread;
     int64_t     memory_max;
     bool        quiet;
@@ -61,6 +62,7 @@ typedef struct cli_command {
     const char       *text;             /* more for --help and docs; NULL: nothing */
     const char       *examples;         /* lines; NULL: none */
     bool              no_handle;        /* run gets t == NULL */
+    bool              gpu;              /* --backend auto looks for a GPU; else it is the CPU */
     const struct cli_command *kin;      /* keys of --config that only this command knows are passed over; NULL: they are mistakes */
     const char     *(*config_of)(const void *args);     /* a file that stands in for --config where none is named, if it is there; may be NULL */
 } cli_command;
@@ -71,6 +73,8 @@ extern const cli_command *const cli_commands[];         /* ends in NULL, in the 
     { .kind = OPT_GROUP, .help = "Machine" },                                                                                       \
     { OPT_CHOICE, "backend", offsetof(args, common.backend), 0, 0, "auto", "where to compute; cuda without a usable GPU is exit 5", \
       .choices = "auto|cpu|cuda" },                                                                                                 \
+    { OPT_WORD, "dtype", offsetof(args, common.dtype), 0, 0, NULL, "type of the activations; without it f16 on a GPU, f32 on the CPU", \
+      .choices = "f32|f16|bf16" },                                                                                                  \
     { OPT_INT, "threads", offsetof(args, common.n_thread), 0, 4096, "0", "CPU threads; 0: every core; the result is the same bytes" }, \
     { OPT_BYTES, "memory-max", offsetof(args, common.memory_max), 0, 0, NULL, "refuse work that needs more host memory, for example 24GiB" }, \
     CLI_WORDS(args)

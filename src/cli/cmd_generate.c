@@ -86,7 +86,7 @@ static tress_status run(tress *t, const void *args)
 }
 
 const cli_command cli_generate = {
-    "generate", "draw hair from a sketch, into a photo if there is one", sizeof(generate_args), options, run,
+    "generate", "draw hair from a sketch, into a photo if there is one", sizeof(generate_args), options, run, .gpu = true,
     .text = "The sketch gives the shape, the words and LoRAs the look. With --photo and --matte the hair is drawn into the\n"
             "photo, and every pixel away from the matte stays byte for byte as it was. An existing OUT is replaced only\n"
             "when the new picture is complete.\n",

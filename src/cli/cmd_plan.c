@@ -101,7 +101,7 @@ static tress_status run(tress *t, const void *args)
 }
 
 const cli_command cli_plan = {
-    "plan", "tell the memory and work a drawing needs, before anything is loaded", sizeof(plan_args), options, run,
+    "plan", "tell the memory and work a drawing needs, before anything is loaded", sizeof(plan_args), options, run, .gpu = true,
     .examples = "  tress plan -m sd3.5-large --size 1024x1024\n  tress plan generate -m sd3.5-large --sketch s.png -b 4 --json\n",
 };
 

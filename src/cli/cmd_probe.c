@@ -10,7 +10,7 @@ typedef struct probe_args {
     model_args    model;
     sampling_args sampling;
     training_args training;
-    const char   *module, *in, *out, *text, *dtype;
+    const char   *module, *in, *out, *text;
 } probe_args;
 
 static const cli_option options[] = {
@@ -20,7 +20,6 @@ static const cli_option options[] = {
     { OPT_PATH, "in", offsetof(probe_args, in), 0, 0, NULL, "safetensors file with the inputs; not for tokenize and text" },
     { OPT_OUT, "out", offsetof(probe_args, out), 0, 0, NULL, "safetensors file for the results", .letter = 'o', .required = true },
     { OPT_TEXT, "text", offsetof(probe_args, text), 0, 0, "", "the words of tokenize and text" },
-    { OPT_WORD, "dtype", offsetof(probe_args, dtype), 0, 0, NULL, "type of the activations; without it the back end's own", .choices = "f32|f16|bf16" },
     MODEL_OPTIONS(probe_args, model),
     SAMPLING_OPTIONS(probe_args, sampling),
     TRAINING_ADAPTER_OPTIONS(probe_args, training),
@@ -48,11 +47,11 @@ static tress_status run(tress *t, const void *args)
     train.control_last = g.control_last;
     if ((st = cli_check_out("-o", a->out, "safetensors")) != TRESS_OK) return st;
     const tress_model_args ma = model_args_of(&a->model);
-    return tress_probe(t, &ma, &(tress_probe_args){ .module = a->module, .in = a->in, .out = a->out, .text = a->text, .dtype = a->dtype, .sample = &g, .train = &train });
+    return tress_probe(t, &ma, &(tress_probe_args){ .module = a->module, .in = a->in, .out = a->out, .text = a->text, .sample = &g, .train = &train });
 }
 
 const cli_command cli_probe = {
-    "probe", "run one module on named tensors, to compare with other programs", sizeof(probe_args), options, run,
+    "probe", "run one module on named tensors, to compare with other programs", sizeof(probe_args), options, run, .gpu = true,
     .text = "  transformer   hidden_states, encoder_hidden_states, pooled_projections, timestep, optional residuals.N -> sample\n"
             "  controlnet    hidden_states, controlnet_cond, pooled_projections, timestep -> residuals.N\n"
             "  vae-encode    image -> mean, logvar          vae-decode  latent -> image\n"

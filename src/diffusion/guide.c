@@ -22,7 +22,7 @@ struct tr_guide {
     float     *timestep;                        /* [n_row] */
 };
 
-static tress_status take(tr_guide *g, tr_tensor *out, tr_dims d) { return tr_device_take(g->device, out, TR_F32, d); }
+static tress_status take(tr_guide *g, tr_tensor *out, tr_dims d) { return tr_device_take(g->device, out, tr_device_dtype(g->device), d); }
 
 /* from [1 or b, ...] into rows begin..begin+b-1 of `to`. */
 static tress_status spread(tr_stream *s, tr_tensor to, int64_t begin, int64_t b, tr_tensor from)

@@ -85,6 +85,7 @@ static tress_status open_weights(tr_bundle *m, tr_module module, const char *pat
 {
     tress_status st = TRESS_OK;
     TR_TRY(tr_weights_open(&m->weights[module], path, module, m->args.variant));
+    TR_TRY(tr_weights_place(m->weights[module], m->host->device));
     tell_notes(m, m->weights[module], 0);
 done:
     return st;

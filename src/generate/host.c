@@ -3,16 +3,45 @@
 #include <stdio.h>
 #include <string.h>
 
-tress_status tr_host_init(tr_host *out, const tress_options *opt, bool dry)
+static tress_status read_dtype(tr_dtype *out, const char *text)
+{
+    static const struct { const char *text; tr_dtype t; } name[] = { { "f32", TR_F32 }, { "f16", TR_F16 }, { "bf16", TR_BF16 } };
+    for (size_t i = 0; i < sizeof name / sizeof *name; i++)
+        if (strcmp(text, name[i].text) == 0) return *out = name[i].t, TRESS_OK;
+    return tr_fail(TRESS_E_ARG, "dtype: found \"%s\", expected f32, f16 or bf16", text);
+}
+
+tress_status tr_host_init(tr_host *out, const tress_options *opt)
 {
     static const tress_options none;
     tress_status st = TRESS_OK;
     tr_host h = { 0 };
     if (!opt) opt = &none;
-    const tr_device_spec spec = { .kind = opt->backend, .n_thread = opt->n_thread, .bytes_max = dry ? 0 : opt->memory_max, .dry = dry };
-    TR_TRY(tr_device_open(&h.device, &spec));
+    tr_device_spec spec = { .kind = TRESS_BACKEND_CUDA, .n_thread = opt->n_thread, .bytes_max = opt->memory_max, .dtype = TR_F16 };
+    if (opt->dtype) TR_TRY(read_dtype(&spec.dtype, opt->dtype));
+    if (opt->backend != TRESS_BACKEND_CPU) {
+        st = tr_device_open(&h.device, &spec);
+        if (st != TRESS_OK && (st != TRESS_E_GPU || opt->backend == TRESS_BACKEND_CUDA)) goto done;
+        st = TRESS_OK;
+    }
+    if (!h.device) {
+        spec.kind = TRESS_BACKEND_CPU;
+        if (!opt->dtype) spec.dtype = TR_F32;
+        TR_TRY(tr_device_open(&h.device, &spec));
+    }
     h.hooks = opt->hooks;
     h.memory_max = opt->memory_max;
+    *out = h;
+done:
+    return st;
+}
+
+tress_status tr_host_init_dry(tr_host *out, const tr_host *like)
+{
+    tress_status st = TRESS_OK;
+    tr_host h = { .memory_max = like->memory_max };
+    const tr_device_spec spec = tr_device_dry_spec(like->device);
+    TR_TRY(tr_device_open(&h.device, &spec));
     *out = h;
 done:
     return st;
@@ -64,7 +93,7 @@ void tr_stage_book(const tr_stage *s, const char *part, int64_t weight_bytes)
     tr_part *p = &l->part[l->n++];
     snprintf(p->name, sizeof p->name, "%s", part);
     p->weight_bytes = weight_bytes;
-    p->work_bytes = tr_device_peak_reset(s->host->device);
+    p->work_bytes = tr_device_peak_reset(s->host->device) - tr_device_weight_bytes(s->host->device);
     p->flops = tr_stream_count(s->stream).flops;
 }
 

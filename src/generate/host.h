@@ -19,7 +19,10 @@ typedef struct tr_host {
     int64_t     memory_max;
     tr_ledger  *ledger;                         /* borrowed; NULL: nobody asks */
 } tr_host;
-TR_CHECKED tress_status tr_host_init(tr_host *out, const tress_options *opt, bool dry);
+/* Backend AUTO: the GPU where one can be used, else the CPU. */
+TR_CHECKED tress_status tr_host_init(tr_host *out, const tress_options *opt /* NULL: defaults */);
+/* One that computes nothing, with a device like that of `like`. It has no hooks and no ledger. */
+TR_CHECKED tress_status tr_host_init_dry(tr_host *out, const tr_host *like);
 void tr_host_fini(tr_host *h);
 
 /* A stage of work has a stream of its own, so that its scratch goes back when it ends. */

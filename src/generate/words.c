@@ -127,6 +127,7 @@ static tress_status run_clip(tr_bundle *m, tr_module module, job *list, int n, i
         (module == TR_MODULE_CLIP_G && *at_pooled + c.d_projection != t->d_pooled))
         TR_TRY(tr_fail(TRESS_E_SHAPE, "%s: hidden width %d and pooled width %d over %d positions; the transformer reads %d and %d of both CLIP encoders, over %d",
                        tr_weights_where(w), c.d, c.d_projection, c.n_position, t->d_context, t->d_pooled, TR_CLIP_ROWS));
+    TR_TRY(tr_weights_place(w, m->host->device));
     TR_TRY(tr_clip_open(&net, m->host->device, w, &c));
     TR_TRY(scan_once(m, w, module));
     TR_TRY(begin(&stage, m, time));
@@ -171,6 +172,7 @@ static tress_status run_t5(tr_bundle *m, job *list, int n, int n_t5, text_clock 
     TR_TRY(tr_t5_config_read(&c, w));
     if (c.d != t->d_context)
         TR_TRY(tr_fail(TRESS_E_SHAPE, "%s: width %d, the transformer reads %d", tr_weights_where(w), c.d, t->d_context));
+    TR_TRY(tr_weights_place(w, m->host->device));
     TR_TRY(tr_t5_open(&net, m->host->device, w, &c));
     TR_TRY(scan_once(m, w, TR_MODULE_T5));
     TR_TRY(begin(&stage, m, time));

@@ -55,8 +55,8 @@ typedef struct tr_block_mod {
 TR_CHECKED tress_status tr_block_modulate(tr_block_mod *mod, tr_stream *s, const tr_block *k, tr_tensor silu_temb);
 
 typedef struct tr_block_io {
-    tr_tensor image;                            /* [b, t, d] F32, updated in place */
-    tr_tensor text;                             /* [b, n, d] F32, updated in place unless it ends here; or none */
+    tr_tensor image;                            /* [b, t, d], updated in place */
+    tr_tensor text;                             /* [b, n, d], updated in place unless it ends here; or none */
     tr_tensor text_logw;                        /* F32 [n], added to the logits of the text keys; or none */
     tr_block_mod mod;
     tr_probe  probe;

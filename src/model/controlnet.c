@@ -21,7 +21,7 @@ tress_status tr_controlnet_open(tr_controlnet **out, tr_device *d, tr_weights *w
     tr_controlnet *m = NULL;
     void *p = NULL;
     const int64_t width = (int64_t)c->n_head * c->d_head;
-    TR_ASSERT(tr_device_is_host(d) || tr_device_is_dry(d));
+    TR_ASSERT(d);
     TR_TRY(tr_alloc(&p, sizeof *m));
     m = p;
     m->config = *c;
@@ -138,14 +138,14 @@ tress_status tr_controlnet_forward(tr_controlnet *m, tr_stream *s, const tr_cont
     tr_tensor temb;
     sizes z;
     TR_TRY(check_args(&z, m, s, a));
-    TR_TRY(tr_scratch(s, &io.image, TR_F32, TR_DIMS(z.b, z.t, z.d)));
+    TR_TRY(tr_scratch(s, &io.image, tr_stream_dtype(s), TR_DIMS(z.b, z.t, z.d)));
     TR_TRY(tr_scratch(s, &temb, tr_stream_dtype(s), TR_DIMS(z.b, z.d)));
     if (m->patch.proj) TR_TRY(tr_patch_embed_forward(s, &m->patch, io.image, a->x, false, "the latent"));
     else TR_TRY(tr_copy(s, io.image, a->tokens));
     TR_TRY(tr_patch_embed_forward(s, &m->input, io.image, a->condition, true, "the condition"));
     tr_probe_show(io.probe, "tokens", -1, io.image);
     if (m->context_embedder) {
-        TR_TRY(tr_scratch(s, &io.text, TR_F32, TR_DIMS(z.b, z.n, z.d)));
+        TR_TRY(tr_scratch(s, &io.text, tr_stream_dtype(s), TR_DIMS(z.b, z.n, z.d)));
         TR_TRY(tr_linear_apply(s, tr_rows(io.text), tr_rows(a->context), m->context_embedder, NULL));
         tr_probe_show(io.probe, "context", -1, io.text);
     }

@@ -8,7 +8,6 @@ tress_status tr_mmdit_open(tr_mmdit **out, tr_device *d, tr_weights *w, const tr
     tr_mmdit *m = NULL;
     void *p = NULL;
     const int64_t width = (int64_t)c->n_head * c->d_head;
-    TR_ASSERT(tr_device_is_host(d) || tr_device_is_dry(d));
     TR_TRY(tr_alloc(&p, sizeof *m));
     m = p;
     m->device = d;
@@ -210,8 +209,8 @@ tress_status tr_mmdit_forward(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a)
     tr_tensor temb, mod;
     tr_mmdit_sizes z;
     TR_TRY(tr_mmdit_check(&z, m, s, a));
-    TR_TRY(tr_scratch(s, &io.image, TR_F32, TR_DIMS(z.b, z.t, z.d)));
-    TR_TRY(tr_scratch(s, &io.text, TR_F32, TR_DIMS(z.b, z.n, z.d)));
+    TR_TRY(tr_scratch(s, &io.image, tr_stream_dtype(s), TR_DIMS(z.b, z.t, z.d)));
+    TR_TRY(tr_scratch(s, &io.text, tr_stream_dtype(s), TR_DIMS(z.b, z.n, z.d)));
     TR_TRY(tr_scratch(s, &temb, tr_stream_dtype(s), TR_DIMS(z.b, z.d)));
     TR_TRY(tr_mmdit_begin(m, s, a, &io, temb));
     for (int i = 0; i < m->config.n_block; i++) TR_TRY(run_block(m, s, a, i, &io, temb));

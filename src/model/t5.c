@@ -114,7 +114,7 @@ tress_status tr_t5_encode(tr_t5 *m, tr_stream *s, tr_tensor hidden, tr_tensor id
     TR_TRY(check_ids(m, s, ids));
     const int64_t b = ids.shape[0], n = ids.shape[1], inner = (int64_t)c->n_head * c->d_kv;
     TR_ASSERT(tr_has_dims(hidden, TR_DIMS(b, n, c->d)));
-    TR_TRY(tr_scratch(s, &r.x, t, TR_DIMS(b * n, c->d)));
+    TR_TRY(tr_scratch(s, &r.x, TR_F32, TR_DIMS(b * n, c->d)));
     TR_TRY(tr_scratch(s, &r.h, t, TR_DIMS(b * n, c->d)));
     for (int i = 0; i < 4; i++) TR_TRY(tr_scratch(s, &r.qkvo[i], t, TR_DIMS(b * n, inner)));
     TR_TRY(tr_scratch(s, &r.f, t, TR_DIMS(b * n, c->d_ff)));

@@ -44,7 +44,7 @@ typedef struct tr_vae_run {
     const tr_vae_config *config;
     tr_stream *s;
     int64_t    band;                                                 /* rows at the current level; 0: everything is stored */
-    tr_tensor  pool[2];                                              /* F32 [n] */
+    tr_tensor  pool[2];                                              /* [n] of the stream's type */
     int64_t    used[2];
 } tr_vae_run;
 
@@ -54,7 +54,7 @@ void tr_vae_pop(tr_vae_run *r, tr_vae_mark m);
 TR_CHECKED tress_status tr_vae_take(tr_vae_run *r, tr_tensor *out, tr_dtype t, tr_dims d);
 /* All of pool i for a level's output [1, h, w, c]: what was in it is over. */
 tr_tensor tr_vae_claim(tr_vae_run *r, int i, int64_t h, int64_t w, int64_t c);
-bool tr_vae_has_room(const tr_vae_run *r, int64_t n);               /* n floats in the rest of a pool */
+bool tr_vae_has_room(const tr_vae_run *r, int64_t n);               /* n elements in the rest of a pool */
 
 /* ---- planes ---------------------------------------------------------------------------------------------- */
 /* [1, h, w, c] = conv(silu(norm(from))) + shortcut(plus); norm, plus and shortcut may be absent. */

@@ -17,7 +17,8 @@ done:
 
 /* ---- bands ----------------------------------------------------------------------------------------------- */
 
-#define WORK_MAX ((int64_t)2 << 30)             /* bytes the VAE may take where the caller sets no limit */
+/* Bytes the VAE may take where the caller sets no limit. */
+static int64_t work_max(const tr_vae *v) { return (int64_t)(tr_device_is_host(v->device) ? 2 : 8) << 30; }
 #define BAND_MIN 8                              /* latent rows */
 
 /* What the VAE takes for latents of h x w in bands of `band` latent rows, counted on a device that computes nothing. */
@@ -30,7 +31,7 @@ static tress_status vae_work(int64_t *out, const tr_vae *like, tr_weights *weigh
     tr_tensor z, image;
     const tr_vae_config *c = &like->config;
     const int f = tr_vae_factor(like);
-    const tr_device_spec dry = { .kind = TRESS_BACKEND_CPU, .n_thread = tr_device_threads(like->device), .dry = true };
+    const tr_device_spec dry = tr_device_dry_spec(like->device);
     TR_TRY(tr_device_open(&d, &dry));
     TR_TRY(tr_stream_new(&s, d));
     TR_TRY(tr_vae_open(&v, d, weights, c));
@@ -49,11 +50,11 @@ done:
 tress_status tr_vae_choose_band(int *out, const tr_vae *v, tr_weights *weights, bool decode, int h, int w, int64_t memory_max)
 {
     tress_status st = TRESS_OK;
-    int64_t limit = WORK_MAX, work = 0;
+    int64_t limit = work_max(v), work = 0;
     int band = 0;
     if (memory_max > 0) {
         limit = memory_max - tr_weights_bytes(weights) - tr_device_bytes(v->device);
-        if (limit > WORK_MAX) limit = WORK_MAX;
+        if (limit > work_max(v)) limit = work_max(v);
     }
     TR_TRY(vae_work(&work, v, weights, decode, h, w, 0));
     while (work > limit && band != BAND_MIN) {

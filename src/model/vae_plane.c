@@ -2,7 +2,7 @@
  * multiples of TR_CONV_ROWS, group norm has its statistics by rows, and the rest is row by row. */
 #include "model/vae_int.h"
 
-#define BAND_BYTES (4 << 20)                    /* of a normalised band when memory does not matter: it stays in the caches */
+#define BAND_BYTES (4 << 20)                    /* of a normalised band when memory does not matter: it stays in a CPU's caches */
 #define HALO (TR_CONV_ROWS + 1)                 /* rows beyond a band that two 3x3 convolutions, in whole steps, read */
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -12,7 +12,7 @@ static int64_t step_up(int64_t row) { return step_down(row + TR_CONV_ROWS - 1); 
 static tr_tensor rows_of(tr_tensor t, int64_t begin, int64_t end) { return tr_slice(t, 1, begin, end - begin); }
 
 /* ---- memory ---------------------------------------------------------------------------------------------- */
-#define UNIT 64                                 /* floats: what is handed out stays 256-byte aligned */
+#define UNIT 128                                /* elements of a pool: what is handed out stays 256-byte aligned */
 
 tr_vae_mark tr_vae_push(tr_vae_run *r)
 {
@@ -40,7 +40,7 @@ tress_status tr_vae_take(tr_vae_run *r, tr_tensor *out, tr_dtype t, tr_dims d)
     size_t bytes = 0;
     const tress_status st = tr_bytes(&bytes, t, d);
     if (st != TRESS_OK) return st;
-    const int64_t n = ((int64_t)(bytes / sizeof(float)) + UNIT) / UNIT * UNIT;
+    const int64_t n = ((int64_t)(bytes / tr_dtype_size(r->pool[0].dtype)) + UNIT) / UNIT * UNIT;
     const int i = pool_with(r, n);
     if (i < 0) return tr_scratch(r->s, out, t, d);
     *out = tr_view(tr_slice(r->pool[i], 0, r->used[i], n).data, t, d);
@@ -53,13 +53,14 @@ tr_tensor tr_vae_claim(tr_vae_run *r, int i, int64_t h, int64_t w, int64_t c)
     const int64_t n = (h * w * c + UNIT - 1) / UNIT * UNIT;
     TR_ASSERT(n <= r->pool[i].shape[0]);
     r->used[i] = n;
-    return tr_view(r->pool[i].data, TR_F32, TR_DIMS(1, h, w, c));
+    return tr_view(r->pool[i].data, r->pool[i].dtype, TR_DIMS(1, h, w, c));
 }
 
 /* ---- rows ------------------------------------------------------------------------------------------------ */
 static int64_t band_of(const tr_vae_run *r, const tr_plane *p)
 {
     const int64_t row = most(1, p->w * p->c * (int64_t)sizeof(float));
+    if (!r->band && !tr_device_is_host(tr_stream_device(r->s))) return most(1, p->h);        /* a GPU wants all at once */
     return r->band ? step_up(r->band) : most(2 * TR_CONV_ROWS, step_up(BAND_BYTES / row));
 }
 
@@ -81,7 +82,7 @@ static tress_status fetch(tr_vae_run *r, tr_plane *p, int64_t begin, int64_t end
     }
     TR_ASSERT(p->from);
     const int64_t a = step_down(begin), b = least(p->h, step_up(end));
-    TR_TRY(tr_vae_take(r, &window, TR_F32, TR_DIMS(1, b - a, p->w, p->c)));
+    TR_TRY(tr_vae_take(r, &window, tr_stream_dtype(r->s), TR_DIMS(1, b - a, p->w, p->c)));
     TR_TRY(compute(r, p, window, a, b));
     p->window = window;
     p->begin = a;
@@ -111,14 +112,14 @@ static tress_status compute(tr_vae_run *r, tr_plane *p, tr_tensor y, int64_t beg
     }
     TR_TRY(fetch(r, p->from, a, b, &x));
     if (p->norm) {
-        TR_TRY(tr_vae_take(r, &n, TR_F32, TR_DIMS(1, b - a, p->from->w, p->from->c)));
+        TR_TRY(tr_vae_take(r, &n, tr_stream_dtype(r->s), TR_DIMS(1, b - a, p->from->w, p->from->c)));
         TR_TRY(tr_group_norm(r->s, n, x, p->stats, p->norm->w, p->norm->b, TR_VAE_EPS, TR_ACT_SILU));
         x = n;
     }
     if (p->plus) {
         TR_TRY(fetch(r, p->plus, begin, end, &residual));
         if (p->shortcut && !tr_is_none(p->shortcut->w)) {
-            TR_TRY(tr_vae_take(r, &n, TR_F32, TR_DIMS(1, end - begin, p->w, p->c)));
+            TR_TRY(tr_vae_take(r, &n, tr_stream_dtype(r->s), TR_DIMS(1, end - begin, p->w, p->c)));
             TR_TRY(tr_conv2d(r->s, n, residual, p->shortcut->w, p->shortcut->b, &(tr_conv_args){ .stride = 1, .upsample = 1 }));
             residual = n;
         }
@@ -175,12 +176,12 @@ tress_status tr_plane_store_over(tr_vae_run *r, tr_plane *p)
     const int64_t step = band_of(r, p), h = p->h;
     tr_tensor carry, window;
     const tr_vae_mark m = tr_vae_push(r);
-    TR_TRY(tr_vae_take(r, &carry, TR_F32, TR_DIMS(1, HALO, p->w, p->c)));
+    TR_TRY(tr_vae_take(r, &carry, tr_stream_dtype(r->s), TR_DIMS(1, HALO, p->w, p->c)));
     x->stored = tr_none();                      /* from here on rows of x come from the window alone */
     for (int64_t a = 0; a < h; a += step) {
         const int64_t b = least(h, a + step), lo = most(0, a - HALO), hi = least(h, b + HALO);
         const tr_vae_mark band = tr_vae_push(r);
-        TR_TRY(tr_vae_take(r, &window, TR_F32, TR_DIMS(1, hi - lo, p->w, p->c)));
+        TR_TRY(tr_vae_take(r, &window, tr_stream_dtype(r->s), TR_DIMS(1, hi - lo, p->w, p->c)));
         if (a > lo) TR_TRY(tr_copy(r->s, rows_of(window, 0, a - lo), rows_of(carry, HALO - (a - lo), HALO)));
         TR_TRY(tr_copy(r->s, rows_of(window, a - lo, hi - lo), rows_of(all, a, hi)));
         if (b < h) {                            /* the rows above the next band, before they are written over */

@@ -38,7 +38,7 @@ static tress_status residual(tr_vae_run *r, const tr_vae_resnet *n, tr_plane *x,
     TR_TRY(take_stats(r, &b->stats2, &b->h));
     *y = (tr_plane){ .h = x->h, .w = x->w, .c = c, .from = &b->h, .conv = &n->conv2, .norm = &n->norm2, .stats = b->stats2, .plus = x, .shortcut = &n->shortcut };
     if (!r->band || tr_vae_has_room(r, x->h * x->w * c + 1024)) {
-        TR_TRY(tr_vae_take(r, &room, TR_F32, TR_DIMS(1, x->h, x->w, c)));
+        TR_TRY(tr_vae_take(r, &room, tr_stream_dtype(r->s), TR_DIMS(1, x->h, x->w, c)));
         if (tr_is_none(x->stored)) {
             tr_plane added = { .h = x->h, .w = x->w, .c = c, .stored = to };
             TR_TRY(tr_plane_store_both(r, &b->h, room, &n->shortcut, to));
@@ -81,6 +81,7 @@ static tress_status attention(tr_vae_run *r, const tr_vae_half *half, tr_plane *
 {
     tress_status st = TRESS_OK;
     const int64_t n = x->h * x->w, c = x->c;
+    const tr_dtype type = tr_stream_dtype(r->s);
     const tr_dims rows = TR_DIMS(n, c), heads = TR_DIMS(1, n, 1, c);
     tr_tensor stats, h, q, k, v;
     const tr_vae_mark m = tr_vae_push(r);
@@ -88,10 +89,10 @@ static tress_status attention(tr_vae_run *r, const tr_vae_half *half, tr_plane *
     TR_TRY(tr_stream_poll(r->s));
     TR_TRY(take_stats(r, &stats, x));
     TR_TRY(tr_plane_stats(r, x, stats));
-    TR_TRY(tr_vae_take(r, &h, TR_F32, rows));
-    TR_TRY(tr_vae_take(r, &q, TR_F32, rows));
-    TR_TRY(tr_vae_take(r, &k, TR_F32, rows));
-    TR_TRY(tr_vae_take(r, &v, TR_F32, rows));
+    TR_TRY(tr_vae_take(r, &h, type, rows));
+    TR_TRY(tr_vae_take(r, &q, type, rows));
+    TR_TRY(tr_vae_take(r, &k, type, rows));
+    TR_TRY(tr_vae_take(r, &v, type, rows));
     TR_TRY(tr_group_norm(r->s, tr_reshape(h, TR_DIMS(1, x->h, x->w, c)), x->stored, stats, half->attention_norm.w, half->attention_norm.b, TR_VAE_EPS, TR_ACT_NONE));
     TR_TRY(tr_linear(r->s, q, h, half->q.w, half->q.b, tr_none(), tr_none(), NULL));
     TR_TRY(tr_linear(r->s, k, h, half->k.w, half->k.b, tr_none(), tr_none(), NULL));
@@ -122,18 +123,18 @@ static tress_status turn(tr_vae_run *r, tr_plane *out, tr_tensor picture)
     tress_status st = TRESS_OK;
     const tr_tensor x = tr_permute(tr_reshape(picture, TR_DIMS(1, picture.shape[0], picture.shape[1], picture.shape[2])), channels_last);
     *out = (tr_plane){ .h = x.shape[1], .w = x.shape[2], .c = x.shape[3] };
-    TR_TRY(tr_vae_take(r, &out->stored, TR_F32, TR_DIMS(1, out->h, out->w, out->c)));
+    TR_TRY(tr_vae_take(r, &out->stored, tr_stream_dtype(r->s), TR_DIMS(1, out->h, out->w, out->c)));
     TR_TRY(tr_copy(r->s, out->stored, x));
 done:
     return st;
 }
 
-static int64_t padded(int64_t n) { return (n + 63) / 64 * 64; }
+static int64_t padded(int64_t n) { return (n + 127) / 128 * 128; }
 
 static tress_status take_pools(tr_vae_run *r, const int64_t size[2])
 {
     tress_status st = TRESS_OK;
-    for (int i = 0; i < 2; i++) TR_TRY(tr_scratch(r->s, &r->pool[i], TR_F32, TR_DIMS(padded(size[i]))));
+    for (int i = 0; i < 2; i++) TR_TRY(tr_scratch(r->s, &r->pool[i], tr_stream_dtype(r->s), TR_DIMS(padded(size[i]))));
 done:
     return st;
 }
@@ -174,7 +175,7 @@ static tress_status decode_one(tr_vae *v, tr_stream *s, tr_tensor image, tr_tens
             const tr_arena_mark level = tr_scratch_push(s);
             tr_tensor room;
             if (!band) {
-                TR_TRY(tr_scratch(s, &room, TR_F32, TR_DIMS(1, u.h, u.w, u.c)));
+                TR_TRY(tr_scratch(s, &room, tr_stream_dtype(s), TR_DIMS(1, u.h, u.w, u.c)));
                 TR_TRY(tr_plane_store(&r, &u, room));
                 r.used[(i - 1) % 2] = 0;        /* x is over */
             }
@@ -250,7 +251,7 @@ static tress_status encode_one(tr_vae *v, tr_stream *s, tr_tensor mean, tr_tenso
     }
     TR_TRY(take_pools(&r, size));
     const tr_arena_mark scratch = tr_scratch_push(s);
-    TR_TRY(tr_scratch(s, &picture.stored, TR_F32, TR_DIMS(1, h, w, c->channels_in)));
+    TR_TRY(tr_scratch(s, &picture.stored, tr_stream_dtype(s), TR_DIMS(1, h, w, c->channels_in)));
     TR_TRY(tr_copy(s, picture.stored, tr_permute(tr_reshape(image, TR_DIMS(1, c->channels_in, h, w)), channels_last)));
     picture = (tr_plane){ .h = h, .w = w, .c = c->channels_in, .stored = picture.stored };
     in = (tr_plane){ .h = h, .w = w, .c = c->channels[0], .from = &picture, .conv = &e->in };
@@ -273,11 +274,11 @@ static tress_status encode_one(tr_vae *v, tr_stream *s, tr_tensor mean, tr_tenso
     tr_plane out = { .h = at->h, .w = at->w, .c = 2 * n_latent, .from = at, .conv = &e->out, .norm = &e->norm_out };
     TR_TRY(take_stats(&r, &out.stats, at));
     TR_TRY(tr_plane_stats(&r, at, out.stats));
-    TR_TRY(tr_vae_take(&r, &raw, TR_F32, TR_DIMS(1, out.h, out.w, out.c)));
+    TR_TRY(tr_vae_take(&r, &raw, tr_stream_dtype(s), TR_DIMS(1, out.h, out.w, out.c)));
     TR_TRY(tr_plane_store(&r, &out, raw));
     moments = raw;
     if (c->quant_conv) {
-        TR_TRY(tr_vae_take(&r, &moments, TR_F32, TR_DIMS(1, out.h, out.w, out.c)));
+        TR_TRY(tr_vae_take(&r, &moments, tr_stream_dtype(s), TR_DIMS(1, out.h, out.w, out.c)));
         TR_TRY(tr_conv2d(s, moments, raw, v->quant.w, v->quant.b, &(tr_conv_args){ .stride = 1, .upsample = 1 }));
     }
     const int planes[] = { 0, 3, 1, 2 };

@@ -219,6 +219,7 @@ done:
 void tr_weights_close(tr_weights *w)
 {
     if (!w) return;
+    tr_weights_unplace(w);
     for (int i = 0; i < w->n_item; i++) tr_free(w->item[i].name);
     for (int i = 0; i < w->n_own; i++) tr_free(w->own[i]);
     for (int i = 0; i < w->n_note; i++) tr_free(w->note[i]);
@@ -310,6 +311,7 @@ static tress_status give_shape(tr_weights *w, tr_tensor *out, tr_dims d)
     }
     w->bytes += (int64_t)n;
     *out = tr_view(w->zeros, w->shapes_dtype, d);
+    if (w->stream) TR_TRY(tr_weights_copy(w, out, *out));
 done:
     return st;
 }
@@ -341,9 +343,14 @@ static tress_status get(tr_weights *w, tr_tensor *out, tr_dims d, bool optional,
     if (!fits) return tr_fail(TRESS_E_SHAPE, "%s: tensor %s%s: found %s, expected %s", i->file, name, also, found, want);
     if (i->t.dtype > TR_F8_E4M3)
         return tr_fail(TRESS_E_FORMAT, "%s: tensor %s%s: found type %s, expected F32, F16, BF16 or F8_E4M3", i->file, name, also, tr_dtype_name(i->t.dtype));
-    if (!i->used) w->bytes += tr_count(i->t) * (int64_t)tr_dtype_size(i->t.dtype);
+    if (!i->used && w->stream) {
+        const tress_status st = tr_weights_copy(w, &i->placed, i->t);
+        if (st != TRESS_OK) return tr_note(st, "%s: tensor %s", i->file, name);
+    }
+    const tr_tensor t = w->stream ? i->placed : i->t;
+    if (!i->used) w->bytes += tr_count(t) * (int64_t)tr_dtype_size(t.dtype);
     i->used = true;
-    *out = i->t;
+    *out = t;
     return TRESS_OK;
 }
 

@@ -29,6 +29,9 @@ TR_CHECKED tress_status tr_weights_holds(bool *out, const char *path, tr_module 
 /* Shapes without data: every look-up succeeds with the asked shape and dtype t (-1 becomes 1); the values are zeros that take no
  * memory. For plans and benches. */
 TR_CHECKED tress_status tr_weights_shapes_only(tr_weights **out, tr_dtype t);
+/* From now on tensors asked for are copies on d, in the type its activations have, rather than views into files; made when
+ * they are first asked for, given back by close, which must come before d's. On a host device nothing changes. Fails: OOM. */
+TR_CHECKED tress_status tr_weights_place(tr_weights *w, tr_device *d);
 void tr_weights_close(tr_weights *w);
 const json_t *tr_weights_config(const tr_weights *w);           /* view: config.json of the folder; NULL when there is none */
 const char   *tr_weights_where(const tr_weights *w);            /* the path, for messages */

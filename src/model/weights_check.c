@@ -98,6 +98,14 @@ tress_status tr_weights_check(tr_weights *w, int n_thread)
         TR_TRY(tr_fail(TRESS_E_FORMAT, "%s: tensor %s %s %s is no part of this %s%s", one->file, one->source, tr_dtype_name(one->t.dtype),
                        tr_dims_text(dims, one->t.rank, one->t.shape), tr_module_name(w->module), more));
     }
+    if (w->stream) {                            /* scanned where it is; the files are read again only to name what is wrong */
+        bool bad = false;
+        TR_TRY(tr_weights_placed_check(w, &bad));
+        if (!bad) {
+            TR_TRY(tr_weights_add_notes(w));
+            goto done;
+        }
+    }
     TR_TRY(tr_alloc_array(&p, w->n_item + 1, sizeof *first));
     first = p;
     for (int i = 0; i < w->n_item; i++) {
@@ -109,6 +117,9 @@ tress_status tr_weights_check(tr_weights *w, int n_thread)
     }
     first[w->n_item] = n;
     TR_TRY(tr_parallel(n_thread, n, scan_piece, &(scan){ w, first }));
+    if (w->stream)
+        TR_TRY(tr_fail(TRESS_E_FORMAT, "%s: its values are finite, but not all of them in %s: use --dtype bf16", w->where,
+                       tr_dtype_name(tr_device_dtype(tr_stream_device(w->stream)))));
     TR_TRY(tr_weights_add_notes(w));
 done:
     tr_free(first);

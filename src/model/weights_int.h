@@ -8,8 +8,11 @@ typedef struct tr_weight {
     char       *name;                           /* diffusers name; owned */
     const char *source, *file;                  /* name in the file, path of the file; views into the mapping's owner */
     tr_tensor   t;
+    tr_tensor   placed;                         /* its copy on a device, or none */
     bool        used;
 } tr_weight;
+
+typedef struct tr_weight_piece { tr_tensor memory; int64_t front, back; } tr_weight_piece;       /* U8; bytes front .. back are free */
 
 struct tr_weights {
     tr_module module;
@@ -35,6 +38,9 @@ struct tr_weights {
     size_t    *n_zeros_old;
     int        n_old, cap_old;
     int64_t    bytes;
+    tr_stream *stream;                          /* of the device that copies lie on; NULL: none */
+    tr_weight_piece *piece;                     /* device memory; the last one is being filled */
+    int        n_piece, cap_piece;
 };
 
 #define TR_NAME_MAX 257                         /* 256 bytes and the NUL */
@@ -56,6 +62,13 @@ bool tr_weights_is_here(const tr_weights *w);                   /* would it find
 TR_CHECKED tress_status tr_weights_add_note(tr_weights *w, const char *format, ...) TR_PRINTF(2, 3);
 /* weights_notes.c: what is known of the released models against what is here. */
 TR_CHECKED tress_status tr_weights_add_notes(tr_weights *w);
+
+/* weights_place.c */
+/* *out = the copy of t on w's device; a view of t itself where w has none. */
+TR_CHECKED tress_status tr_weights_copy(tr_weights *w, tr_tensor *out, tr_tensor t);
+/* *bad: one of the copies holds a NaN or an infinity. Ends the copying: its scratch is given back. */
+TR_CHECKED tress_status tr_weights_placed_check(tr_weights *w, bool *bad);
+void tr_weights_unplace(tr_weights *w);
 
 /* weights.c */
 TR_CHECKED tress_status tr_weights_add(tr_weights *w, const char *name, const char *source, const char *file, tr_tensor t);

@@ -43,6 +43,11 @@ done:
     return st;
 }
 
+tr_device_spec tr_device_dry_spec(const tr_device *d)
+{
+    return (tr_device_spec){ .kind = d->is_host ? TRESS_BACKEND_CPU : TRESS_BACKEND_CUDA, .n_thread = d->n_thread, .dry = true, .dtype = d->dtype };
+}
+
 void tr_device_close(tr_device *d)
 {
     if (!d) return;
@@ -107,7 +112,25 @@ done:
     return st;
 }
 
+static int64_t bytes_of(tr_tensor t) { return tr_count(t) * (int64_t)tr_dtype_size(t.dtype); }
+
 void tr_device_give(tr_device *d, tr_tensor t)
 {
-    if (!tr_is_none(t)) tr_device_give_bytes(d, t.data, (size_t)tr_count(t) * tr_dtype_size(t.dtype));
+    if (!tr_is_none(t)) tr_device_give_bytes(d, t.data, (size_t)bytes_of(t));
 }
+
+tress_status tr_device_take_weight(tr_device *d, tr_tensor *out, tr_dtype t, tr_dims dims)
+{
+    const tress_status st = tr_device_take(d, out, t, dims);
+    if (st == TRESS_OK) d->bytes_weight += bytes_of(*out);
+    return st;
+}
+
+void tr_device_give_weight(tr_device *d, tr_tensor t)
+{
+    if (tr_is_none(t)) return;
+    d->bytes_weight -= bytes_of(t);
+    tr_device_give(d, t);
+}
+
+int64_t tr_device_weight_bytes(const tr_device *d) { return d->bytes_weight; }

@@ -18,7 +18,7 @@ struct tr_backend;                              /* ops.h */
 typedef enum tr_simd { TR_SIMD_AUTO, TR_SIMD_NONE, TR_SIMD_AVX2, TR_SIMD_AVX512 } tr_simd;
 
 typedef struct tr_device_spec {
-    tress_backend kind;                         /* AUTO: the GPU if there is one, else the CPU */
+    tress_backend kind;                         /* AUTO: the CPU here; who would rather have a GPU tries CUDA first */
     int     n_thread;                           /* CPU: 0 = tr_thread_count(); at most TR_THREAD_MAX */
     int64_t bytes_max;                          /* 0: no limit */
     bool    dry;                                /* nothing is computed, memory is counted and never touched */
@@ -27,6 +27,7 @@ typedef struct tr_device_spec {
 } tr_device_spec;
 #define TR_THREAD_MAX 1024
 TR_CHECKED tress_status tr_device_open(tr_device **out, const tr_device_spec *spec);     /* Fails: GPU, OOM, ARG */
+tr_device_spec tr_device_dry_spec(const tr_device *d);          /* of one like d that computes nothing */
 void tr_device_close(tr_device *d);
 bool tr_device_is_host(const tr_device *d);     /* tensors of it can be read by the CPU; of a dry one: could be */
 tr_dtype tr_device_dtype(const tr_device *d);   /* of activations */
@@ -39,6 +40,10 @@ int64_t tr_device_peak_reset(tr_device *d);     /* the same, and counts anew fro
 /* Memory of the device that lives until tr_device_give. */
 TR_CHECKED tress_status tr_device_take(tr_device *d, tr_tensor *out, tr_dtype t, tr_dims dims);
 void tr_device_give(tr_device *d, tr_tensor t);
+/* The same for weights that are copied to a device: counted with the rest, and told apart here. */
+TR_CHECKED tress_status tr_device_take_weight(tr_device *d, tr_tensor *out, tr_dtype t, tr_dims dims);
+void tr_device_give_weight(tr_device *d, tr_tensor t);
+int64_t tr_device_weight_bytes(const tr_device *d);
 /* Host to device and back; on a host device plain copies between contiguous tensors of one dtype. */
 TR_CHECKED tress_status tr_upload(tr_stream *s, tr_tensor to, const void *from);
 TR_CHECKED tress_status tr_download(tr_stream *s, void *to, tr_tensor from);

@@ -14,7 +14,7 @@ struct tr_device {
     bool    dry, is_host;                       /* is_host: or stands for a device that is */
     int     n_thread;
     tr_dtype dtype;
-    int64_t bytes_max, bytes, peak;
+    int64_t bytes_max, bytes, peak, bytes_weight;
     uintptr_t next;                             /* dry: the next address that stands for nothing */
     char    name[96];
 };
