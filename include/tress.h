@@ -316,6 +316,24 @@ TRESS_API tress_plan_part tress_plan_at(const tress_plan *p, int i);
 TRESS_API int64_t         tress_plan_peak_bytes(const tress_plan *p);     /* weights and work of the hungriest moment */
 TRESS_API void            tress_plan_size(const tress_plan *p, int *width, int *height);   /* the size drawn at */
 
+/* How fast the parts of a drawing are here, beside what the machine allows. Nothing is read where a preset is named: weights are random. */
+typedef struct tress_bench_args {
+    const char *what;             /* "transformer", "controlnet", "step", "vae", "text", "generate" */
+    const char *preset;           /* "sd35-large", "sd35-medium", "mini": shapes with random weights; NULL: the model of model args */
+    int   width, height;          /* pixels, multiples of 16; 0: 1024 (mini: 256) */
+    int   batch;                  /* pictures at once, >= 1 */
+    int   n_repeat;               /* timed, after one that is not; the median counts */
+    int   n_step;                 /* of generate */
+    int   text_rows;              /* of a branch: 333; 1: a zero text as one row */
+    float cfg_scale;              /* above 1: both branches in a batch of 2 */
+    tress_control_pooled control_pooled;
+} tress_bench_args;
+TRESS_API void tress_bench_defaults(tress_bench_args *a);
+/* line is called with one JSON object per figure: what, ms, ms_least, ms_most, tflop, tflops, limit_tflops, share, peak_bytes, weight_bytes.
+ * Fails: ARG, OOM, GPU, and what opening a model fails with. */
+TRESS_API TRESS_CHECKED tress_status tress_bench(tress *t, const tress_model_args *model, const tress_bench_args *args,
+                                                 void (*line)(void *self, const char *json), void *self);
+
 /* The machine, its CPU's abilities, threads, back ends and library versions. *out is new: lines for people, or one JSON object. */
 TRESS_API TRESS_CHECKED tress_status tress_info(tress *t, bool json, char **out);
 TRESS_API void tress_text_free(char *text);

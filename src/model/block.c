@@ -106,11 +106,44 @@ done:
     return st;
 }
 
+static bool follows(tr_tensor b, tr_tensor a)
+{
+    const uintptr_t end = (uintptr_t)a.data + (uintptr_t)(tr_count(a) * (int64_t)tr_dtype_size(a.dtype));
+    return b.dtype == a.dtype && (uintptr_t)b.data == end;
+}
+
+/* Do the weights of q, k and v lie side by side, as they do on a GPU? Then they are one matrix. */
+static bool is_one(const tr_attn_layers *a)
+{
+    return follows(a->k->w, a->q->w) && follows(a->v->w, a->k->w) && follows(a->k->b, a->q->b) && follows(a->v->b, a->k->b) &&
+           tr_is_none(a->q->a) && tr_is_none(a->k->a) && tr_is_none(a->v->a);
+}
+
+/* All three by one product. */
+static tress_status project_as_one(qkv *out, tr_stream *s, const tr_block *k, const tr_attn_layers *a, tr_tensor h)
+{
+    tress_status st = TRESS_OK;
+    const int64_t b = h.shape[0], n = h.shape[1], d = h.shape[2];
+    const tr_dims heads = TR_DIMS(b, n, k->n_head, k->d_head);
+    tr_tensor y;
+    TR_TRY(tr_scratch(s, &y, tr_stream_dtype(s), TR_DIMS(b, n, 3 * d)));
+    TR_TRY(tr_linear(s, tr_rows(y), tr_rows(h), tr_view(a->q->w.data, a->q->w.dtype, TR_DIMS(3 * d, d)),
+                     tr_view(a->q->b.data, a->q->b.dtype, TR_DIMS(3 * d)), tr_none(), tr_none(), NULL));
+    *out = (qkv){ tr_reshape(tr_slice(y, 2, 0, d), heads), tr_reshape(tr_slice(y, 2, d, d), heads), tr_reshape(tr_slice(y, 2, 2 * d, d), heads) };
+    if (!tr_is_none(a->norm_q)) {
+        TR_TRY(tr_rms_norm(s, out->q, out->q, a->norm_q, TR_RMS_EPS));
+        TR_TRY(tr_rms_norm(s, out->k, out->k, a->norm_k, TR_RMS_EPS));
+    }
+done:
+    return st;
+}
+
 /* want_q: text that ends here asks nothing. */
 static tress_status make_qkv(qkv *out, tr_stream *s, const tr_block *k, const tr_attn_layers *a, tr_tensor h, bool want_q)
 {
     tress_status st = TRESS_OK;
     *out = (qkv){ 0 };
+    if (want_q && is_one(a)) return project_as_one(out, s, k, a, h);
     if (want_q) TR_TRY(project(&out->q, s, k, a->q, a->norm_q, h));
     TR_TRY(project(&out->k, s, k, a->k, a->norm_k, h));
     TR_TRY(project(&out->v, s, k, a->v, tr_none(), h));

@@ -8,6 +8,7 @@
 #include "model/adapters.h"
 #include "model/mmdit.h"
 #include "model/mmdit_train.h"
+#include "model/preset.h"
 #include "model/save.h"
 #include "model/vae.h"
 #include "model/vae_latent.h"

@@ -290,6 +290,7 @@ static tress_status give_shape(tr_weights *w, tr_tensor *out, tr_dims d)
     size_t n = 0;
     for (int i = 0; i < d.rank; i++)
         if (d.n[i] < 0) d.n[i] = 1;
+    if (w->random) return tr_weights_draw(w, out, d);
     TR_TRY(tr_bytes(&n, w->shapes_dtype, d));
     if (n + 64 > w->n_zeros) {
         if (w->zeros) {

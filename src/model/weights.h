@@ -29,6 +29,9 @@ TR_CHECKED tress_status tr_weights_holds(bool *out, const char *path, tr_module 
 /* Shapes without data: every look-up succeeds with the asked shape and dtype t (-1 becomes 1); the values are zeros that take no
  * memory. For plans and benches. */
 TR_CHECKED tress_status tr_weights_shapes_only(tr_weights **out, tr_dtype t);
+/* As shapes_only, but the tensors are memory of d with random numbers, N(0, 0.02), in the type its activations have. For benches: a
+ * chip is faster on zeros. Fails: OOM. */
+TR_CHECKED tress_status tr_weights_random(tr_weights **out, tr_device *d);
 /* From now on tensors asked for are copies on d, in the type its activations have, rather than views into files; made when
  * they are first asked for, given back by close, which must come before d's. On a host device nothing changes. Fails: OOM. */
 TR_CHECKED tress_status tr_weights_place(tr_weights *w, tr_device *d);

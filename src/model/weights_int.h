@@ -12,14 +12,14 @@ typedef struct tr_weight {
     bool        used;
 } tr_weight;
 
-typedef struct tr_weight_piece { tr_tensor memory; int64_t front, back; } tr_weight_piece;       /* U8; bytes front .. back are free */
+typedef struct tr_weight_piece { tr_tensor memory; int64_t size, used; bool vectors; } tr_weight_piece;       /* U8 [size] */
 
 struct tr_weights {
     tr_module module;
     tr_layout layout;
     char     *where;                            /* path as given or found, for messages */
     json_t   *config;
-    bool      shapes_only;
+    bool      shapes_only, random;              /* random: with numbers */
     tr_dtype  shapes_dtype;
 
     tr_safetensors **file;
@@ -39,8 +39,9 @@ struct tr_weights {
     int        n_old, cap_old;
     int64_t    bytes;
     tr_stream *stream;                          /* of the device that copies lie on; NULL: none */
-    tr_weight_piece *piece;                     /* device memory; the last one is being filled */
+    tr_weight_piece *piece;                     /* device memory; the last one of each kind is being filled */
     int        n_piece, cap_piece;
+    void      *pattern;                         /* random: what is repeated, host memory */
 };
 
 #define TR_NAME_MAX 257                         /* 256 bytes and the NUL */
@@ -68,6 +69,8 @@ TR_CHECKED tress_status tr_weights_add_notes(tr_weights *w);
 TR_CHECKED tress_status tr_weights_copy(tr_weights *w, tr_tensor *out, tr_tensor t);
 /* *bad: one of the copies holds a NaN or an infinity. Ends the copying: its scratch is given back. */
 TR_CHECKED tress_status tr_weights_placed_check(tr_weights *w, bool *bad);
+/* *out = random numbers of these dims on w's device. */
+TR_CHECKED tress_status tr_weights_draw(tr_weights *w, tr_tensor *out, tr_dims d);
 void tr_weights_unplace(tr_weights *w);
 
 /* weights.c */

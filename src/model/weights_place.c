@@ -1,10 +1,11 @@
-/* Copies of weights on a device, in a few large pieces of its memory. Matrices fill a piece from its front and vectors from its back,
- * each in the order they are asked for: the matrices of q, k and v, asked for one after the other, lie side by side, and so do their
- * biases, so that a block may multiply by the three as one. */
+/* Copies of weights on a device, in a few large pieces of its memory, matrices and vectors apart, each in the order they are asked for:
+ * the matrices of q, k and v, asked for one after the other, lie side by side, and so do their biases, so that a block may multiply by
+ * the three as one. */
 #include "model/weights_int.h"
 
 #define ALIGN 256
 #define PIECE ((int64_t)1 << 30)                /* where the sum is not known: shapes only */
+#define PIECE_VECTORS ((int64_t)16 << 20)
 
 static int64_t padded_bytes(tr_tensor t, tr_dtype type) { return (tr_count(t) * (int64_t)tr_dtype_size(type) + ALIGN - 1) / ALIGN * ALIGN; }
 
@@ -14,28 +15,27 @@ tress_status tr_weights_place(tr_weights *w, tr_device *d)
     return tr_device_is_host(d) ? TRESS_OK : tr_stream_new(&w->stream, d);
 }
 
-/* *out = n bytes of a piece that has them, a new one if none has. */
-static tress_status take(tr_weights *w, void **out, int64_t n, bool from_back)
+/* *out = n bytes of the kind's last piece, a new one if they do not fit there. */
+static tress_status take(tr_weights *w, void **out, int64_t n, bool vector)
 {
     tress_status st = TRESS_OK;
     tr_device *d = tr_stream_device(w->stream);
     const tr_dtype type = tr_device_dtype(d);
-    tr_weight_piece *p = w->n_piece ? &w->piece[w->n_piece - 1] : NULL;
-    if (!p || p->back - p->front < n) {
-        int64_t all = w->shapes_only ? PIECE : 0;
-        for (int i = 0; !w->shapes_only && i < w->n_item; i++)
-            if (!w->item[i].used) all += padded_bytes(w->item[i].t, type);
+    int i = w->n_piece - 1;
+    while (i >= 0 && w->piece[i].vectors != vector) i--;
+    if (i < 0 || w->piece[i].size - w->piece[i].used < n) {
+        int64_t all = !w->shapes_only ? 0 : vector ? PIECE_VECTORS : PIECE;
+        for (int k = 0; !w->shapes_only && k < w->n_item; k++)
+            if (!w->item[k].used && (w->item[k].t.rank < 2) == vector) all += padded_bytes(w->item[k].t, type);
         if (all < n) all = n;
         TR_TRY(tr_weights_grow(&w->piece, w->n_piece, &w->cap_piece, sizeof *w->piece));
-        p = &w->piece[w->n_piece];
-        TR_TRY(tr_device_take_weight(d, &p->memory, TR_U8, TR_DIMS(all)));
-        p->front = 0;
-        p->back = all;
+        i = w->n_piece;
+        w->piece[i] = (tr_weight_piece){ .size = all, .vectors = vector };
+        TR_TRY(tr_device_take_weight(d, &w->piece[i].memory, TR_U8, TR_DIMS(all)));
         w->n_piece++;
     }
-    if (from_back) p->back -= n;
-    *out = (void *)((uintptr_t)p->memory.data + (uintptr_t)(from_back ? p->back : p->front));
-    if (!from_back) p->front += n;
+    *out = (void *)((uintptr_t)w->piece[i].memory.data + (uintptr_t)w->piece[i].used);
+    w->piece[i].used += n;
 done:
     return st;
 }
@@ -64,6 +64,59 @@ done:
     return st;
 }
 
+/* ---- random ---------------------------------------------------------------------------------------------- */
+#define PATTERN (((int64_t)4 << 20) + 19)       /* numbers; a prime, so that rows of a matrix differ */
+
+tress_status tr_weights_random(tr_weights **out, tr_device *d)
+{
+    tress_status st = TRESS_OK;
+    tr_weights *w = NULL;
+    float *value = NULL;
+    void *p = NULL;
+    const tr_dtype type = tr_device_dtype(d);
+    TR_TRY(tr_weights_shapes_only(&w, type));
+    w->random = true;
+    TR_TRY(tr_stream_new(&w->stream, d));
+    TR_TRY(tr_alloc_array(&p, PATTERN, sizeof *value));
+    value = p;
+    TR_TRY(tr_alloc_array(&w->pattern, PATTERN, tr_dtype_size(type)));
+    tr_philox_normal(value, PATTERN, 1, 0);
+    for (int64_t i = 0; i < PATTERN; i++) {
+        const float v = 0.02f * value[i];
+        if (type == TR_F32) ((float *)w->pattern)[i] = v;
+        else ((uint16_t *)w->pattern)[i] = type == TR_F16 ? tr_f32_to_f16(v) : tr_f32_to_bf16(v);
+    }
+    *out = w;
+    w = NULL;
+done:
+    tr_free(value);
+    tr_weights_close(w);
+    return st;
+}
+
+tress_status tr_weights_draw(tr_weights *w, tr_tensor *out, tr_dims d)
+{
+    tress_status st = TRESS_OK;
+    const tr_dtype type = w->shapes_dtype;
+    void *p = NULL;
+    for (int i = 0; i < d.rank; i++)
+        if (d.n[i] < 0) d.n[i] = 1;
+    tr_tensor t = tr_view(NULL, type, d);
+    TR_TRY(take(w, &p, padded_bytes(t, type), t.rank < 2));
+    t = tr_view(p, type, d);
+    const int64_t n = tr_count(t);
+    for (int64_t i = 0; i < n; i += PATTERN) {
+        const int64_t k = n - i < PATTERN ? n - i : PATTERN;
+        const tr_tensor part = tr_view((void *)((uintptr_t)p + (uintptr_t)(i * (int64_t)tr_dtype_size(type))), type, TR_DIMS(k));
+        TR_TRY(tr_upload(w->stream, part, w->pattern));
+    }
+    w->bytes += n * (int64_t)tr_dtype_size(type);
+    *out = t;
+done:
+    return st;
+}
+
+/* ---- the end --------------------------------------------------------------------------------------------- */
 tress_status tr_weights_placed_check(tr_weights *w, bool *bad)
 {
     tress_status st = TRESS_OK;
@@ -92,6 +145,7 @@ void tr_weights_unplace(tr_weights *w)
     (void)lost;
     for (int i = 0; i < w->n_piece; i++) tr_device_give_weight(d, w->piece[i].memory);
     tr_free(w->piece);
+    tr_free(w->pattern);
     tr_stream_free(w->stream);
     w->stream = NULL;
 }
