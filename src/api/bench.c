@@ -182,7 +182,8 @@ typedef struct step { bench *b; tr_guide *guide; tr_tensor x, v; tr_schedule sch
 static tress_status run_step(void *self, tr_stream *s)
 {
     step *k = self;
-    return tr_guide_velocity(k->guide, s, k->v, k->x, 0.7f, 3);
+    const int i = k->schedule.n_step / 2;
+    return tr_guide_velocity(k->guide, s, k->v, k->x, k->schedule.sigma[i], i);
 }
 
 static tress_status run_sample(void *self, tr_stream *s)
@@ -213,8 +214,11 @@ static tress_status make_guide(bench *b, step *k, bool control)
     const tr_mmdit_config *c = tr_mmdit_get_config(b->transformer);
     const bool guided = a->cfg_scale > 1;
     const int h = a->height / 8, w = a->width / 8;
+    tr_schedule_config c_schedule;
+    TR_TRY(tr_schedule_config_read(&c_schedule, NULL, "defaults"));
+    TR_TRY(tr_schedule_make(&k->schedule, &c_schedule, a->n_step, 0, 1));
     tr_guide_args g = { .transformer = b->transformer, .controlnet = control ? b->controlnet : NULL, .cfg_scale = a->cfg_scale, .control_strength = 1,
-                        .control_end = 1, .control_last = true, .control_pooled_zero = a->control_pooled == TRESS_POOLED_ZERO, .n_step = a->n_step };
+                        .control_end = 1, .control_last = true, .control_pooled_zero = a->control_pooled == TRESS_POOLED_ZERO, .n_step = a->n_step, .sigma = k->schedule.sigma };
     k->b = b;
     TR_TRY(random_tensor(b, &g.context, TR_DIMS(1, a->text_rows, c->d_context)));
     TR_TRY(random_tensor(b, &g.pooled, TR_DIMS(1, c->d_pooled)));
@@ -377,11 +381,8 @@ static tress_status bench_generate(bench *b)
     tress_status st = TRESS_OK;
     step k = { 0 };
     pixels p;
-    tr_schedule_config c;
     TR_TRY(make_guide(b, &k, true));
     TR_TRY(make_pixels(b, &p));
-    TR_TRY(tr_schedule_config_read(&c, NULL, "defaults"));
-    TR_TRY(tr_schedule_make(&k.schedule, &c, b->a->n_step, 0, 1));
     TR_TRY(report(b, "encode", run_encode, &p));
     TR_TRY(report(b, "sample", run_sample, &k));
     TR_TRY(report(b, "decode", run_decode, &p));

@@ -20,7 +20,13 @@ struct tr_guide {
     tr_tensor  residual[TR_BLOCK_MAX];          /* [n_row, t, d] */
     int        n_residual;
     float     *timestep;                        /* [n_row] */
+    /* What depends on time and the pooled text alone, of n_window steps from window_begin on. */
+    tr_tensor  mods, control_mods;              /* [n_window n_row, width], [n_window n_control, width]; or none */
+    int        n_window, window_begin;          /* window_begin < 0: not made yet */
+    float     *window_time;                     /* [n_window n_row] */
 };
+
+#define WINDOW_MAX 32                           /* steps: 160 MB for SD3.5-Large in 16 bits, both branches */
 
 static tress_status take(tr_guide *g, tr_tensor *out, tr_dims d) { return tr_device_take(g->device, out, tr_device_dtype(g->device), d); }
 
@@ -79,6 +85,62 @@ static tress_status check(const tr_guide *g)
         if (k->d_context && k->d_context != c->d_context)
             TR_TRY(tr_fail(TRESS_E_CONTRACT, "the ControlNet reads words %d wide, the transformer %d", k->d_context, c->d_context));
     }
+done:
+    return st;
+}
+
+/* rows [n k, width] = modulate(sigma of steps begin .. begin + k, pooled [n, d]), step after step. */
+static tress_status modulate_window(tr_guide *g, tr_stream *s, tr_tensor rows, int begin, int64_t n, tr_tensor pooled, bool control)
+{
+    tress_status st = TRESS_OK;
+    const tr_arena_mark mark = tr_scratch_push(s);
+    const int left = g->a.n_step - begin, k = left < g->n_window ? left : g->n_window;
+    tr_tensor all;
+    TR_TRY(tr_scratch(s, &all, pooled.dtype, TR_DIMS(n * k, pooled.shape[1])));
+    for (int i = 0; i < k; i++) {
+        TR_TRY(tr_copy(s, tr_slice(all, 0, i * n, n), pooled));
+        for (int64_t j = 0; j < n; j++) g->window_time[i * n + j] = 1000.0f * g->a.sigma[begin + i];
+    }
+    rows = tr_slice(rows, 0, 0, n * k);
+    const tr_tensor time = tr_view(g->window_time, TR_F32, TR_DIMS(n * k));
+    if (control) TR_TRY(tr_controlnet_modulate(g->a.controlnet, s, rows, time, all));
+    else TR_TRY(tr_mmdit_modulate(g->a.transformer, s, rows, time, all));
+done:
+    tr_scratch_pop(s, mark);
+    return st;
+}
+
+/* The window holds this step. */
+static tress_status turn_window(tr_guide *g, tr_stream *s, int step)
+{
+    tress_status st = TRESS_OK;
+    if (tr_is_none(g->mods) || (g->window_begin >= 0 && step >= g->window_begin && step < g->window_begin + g->n_window)) return TRESS_OK;
+    const int begin = step / g->n_window * g->n_window;
+    g->window_begin = -1;
+    TR_TRY(modulate_window(g, s, g->mods, begin, g->n_row, g->pooled, false));
+    if (!tr_is_none(g->control_mods)) TR_TRY(modulate_window(g, s, g->control_mods, begin, g->n_control, g->control_pooled, true));
+    g->window_begin = begin;
+done:
+    return st;
+}
+
+/* The rows of this step, or none. */
+static tr_tensor mods_of(const tr_guide *g, tr_tensor mods, int64_t n, int step)
+{
+    return tr_is_none(mods) ? mods : tr_slice(mods, 0, (step - g->window_begin) * n, n);
+}
+
+static tress_status take_window(tr_guide *g)
+{
+    tress_status st = TRESS_OK;
+    void *p = NULL;
+    g->window_begin = -1;
+    if (!g->a.sigma) return TRESS_OK;
+    g->n_window = g->a.n_step < WINDOW_MAX ? g->a.n_step : WINDOW_MAX;
+    TR_TRY(tr_alloc_array(&p, (int64_t)g->n_window * g->n_row, sizeof(float)));
+    g->window_time = p;
+    TR_TRY(take(g, &g->mods, TR_DIMS((int64_t)g->n_window * g->n_row, tr_mmdit_mod_width(g->a.transformer))));
+    if (g->a.controlnet) TR_TRY(take(g, &g->control_mods, TR_DIMS((int64_t)g->n_window * g->n_control, tr_controlnet_mod_width(g->a.controlnet))));
 done:
     return st;
 }
@@ -152,6 +214,7 @@ tress_status tr_guide_new(tr_guide **out, tr_stream *s, const tr_guide_args *a, 
     TR_TRY(spread(s, g->context, g->n_row - b, b, a->context));
     TR_TRY(spread(s, g->pooled, g->n_row - b, b, a->pooled));
     if (g->a.controlnet) TR_TRY(prepare_control(g, s));
+    TR_TRY(take_window(g));
     *out = g;
     g = NULL;
 done:
@@ -163,12 +226,13 @@ void tr_guide_free(tr_guide *g)
 {
     if (!g) return;
     tr_tensor *const all[] = { &g->x, &g->v, &g->v_skip, &g->tokens, &g->context, &g->pooled, &g->condition, &g->control_context,
-                               &g->control_pooled };
+                               &g->control_pooled, &g->mods, &g->control_mods };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!tr_is_none(*all[i])) tr_device_give(g->device, *all[i]);
     for (int i = 0; i < g->n_residual; i++)
         if (!tr_is_none(g->residual[i])) tr_device_give(g->device, g->residual[i]);
     tr_free(g->timestep);
+    tr_free(g->window_time);
     tr_free(g);
 }
 
@@ -185,7 +249,7 @@ static bool skip_on(const tr_guide *g, int step)
     return !tr_is_none(g->v_skip) && (float)step > n * g->a.skip_start && (float)step < n * g->a.skip_end;
 }
 
-static tress_status run_control(tr_guide *g, tr_stream *s)
+static tress_status run_control(tr_guide *g, tr_stream *s, int step)
 {
     tress_status st = TRESS_OK;
     const int64_t n = g->n_control;
@@ -194,7 +258,7 @@ static tress_status run_control(tr_guide *g, tr_stream *s)
     const tr_controlnet_args c = {
         .x = tr_slice(g->x, 0, 0, n), .tokens = tr_slice(g->tokens, 0, 0, n), .condition = g->condition,
         .context = g->control_context, .pooled = g->control_pooled,
-        .timestep = tr_view(g->timestep, TR_F32, TR_DIMS(n)), .residual = residual,
+        .timestep = tr_view(g->timestep, TR_F32, TR_DIMS(n)), .mods = mods_of(g, g->control_mods, n, step), .residual = residual,
     };
     TR_TRY(tr_controlnet_forward(g->a.controlnet, s, &c));
     if (n < g->n_row)
@@ -212,17 +276,18 @@ tress_status tr_guide_velocity(void *self, tr_stream *s, tr_tensor v, tr_tensor 
     const bool control = control_on(g, step);
     for (int i = 0; i < n_row; i++) g->timestep[i] = 1000.0f * sigma;
 
+    TR_TRY(turn_window(g, s, step));
     TR_TRY(tr_copy(s, tr_slice(g->x, 0, 0, b), x));
     TR_TRY(tr_mmdit_embed(g->a.transformer, s, tr_slice(g->tokens, 0, 0, b), x));
     if (g->cfg) {                                                   /* both branches start from the same tokens */
         TR_TRY(tr_copy(s, tr_slice(g->x, 0, b, b), x));
         TR_TRY(tr_copy(s, tr_slice(g->tokens, 0, b, b), tr_slice(g->tokens, 0, 0, b)));
     }
-    if (control) TR_TRY(run_control(g, s));
+    if (control) TR_TRY(run_control(g, s, step));
     tr_mmdit_args m = {
         .x = g->x, .tokens = g->tokens, .context = g->context, .pooled = g->pooled,
         .context_logw = g->a.context_repeat > 1 ? logf((float)g->a.context_repeat) : 0.0f,
-        .timestep = tr_view(g->timestep, TR_F32, TR_DIMS(n_row)),
+        .timestep = tr_view(g->timestep, TR_F32, TR_DIMS(n_row)), .mods = mods_of(g, g->mods, n_row, step),
         .residual = control ? g->residual : NULL, .n_residual = control ? g->n_residual : 0,
         .residual_scale = g->a.control_strength, .residual_last = g->a.control_last,
         .out = g->cfg ? g->v : v,
@@ -238,6 +303,7 @@ tress_status tr_guide_velocity(void *self, tr_stream *s, tr_tensor v, tr_tensor 
         m.context = tr_slice(g->context, 0, b, b);
         m.pooled = tr_slice(g->pooled, 0, b, b);
         m.timestep = tr_view(g->timestep, TR_F32, TR_DIMS(b));
+        if (!tr_is_none(m.mods)) m.mods = tr_slice(m.mods, 0, b, b);
         m.residual = NULL;
         m.n_residual = 0;
         m.skip = g->a.skip;

@@ -26,6 +26,8 @@ typedef struct tr_guide_args {
     int       n_skip;
     float     skip_scale, skip_start, skip_end;
     int       n_step;                           /* steps that run: the unit of the intervals */
+    const float *sigma;                         /* [n_step] of every step, borrowed: what depends on time alone is then made for many steps at
+                                                   once; NULL: at each step anew */
 } tr_guide_args;
 
 typedef struct tr_guide tr_guide;

@@ -47,7 +47,7 @@ tress_status tr_draw_latents(tr_bundle *m, tr_stream *s, tr_tensor x, const tres
         .control_strength = a->control_strength, .control_start = a->control_start, .control_end = a->control_end,
         .control_last = a->control_last == TRESS_LAST_VENDOR, .control_pooled_zero = a->control_pooled == TRESS_POOLED_ZERO,
         .skip = a->skip_layer, .n_skip = a->n_skip_layer, .skip_scale = a->skip_layer_scale, .skip_start = a->skip_layer_start,
-        .skip_end = a->skip_layer_end, .n_step = schedule->n_step,
+        .skip_end = a->skip_layer_end, .n_step = schedule->n_step, .sigma = schedule->sigma,
     };
     TR_TRY(tr_guide_new(&guide, s, &g, (int)x.shape[0], (int)x.shape[2], (int)x.shape[3]));
     const tr_sampler_args p = { .kind = a->sampler, .schedule = schedule, .velocity = tr_guide_velocity, .velocity_self = guide,

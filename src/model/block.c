@@ -59,17 +59,33 @@ done:
 }
 
 /* ---- forward --------------------------------------------------------------------------------------------- */
+static int64_t width_of(const tr_block *k) { return (int64_t)k->n_head * k->d_head; }
+
+int64_t tr_block_mod_width(const tr_block *k) { return (k->image.n_mod + (k->text.mod ? k->text.n_mod : 0)) * width_of(k); }
+
+tr_block_mod tr_block_mod_of(const tr_block *k, tr_tensor rows)
+{
+    const int64_t n = k->image.n_mod * width_of(k);
+    return (tr_block_mod){ tr_slice(rows, 1, 0, n), k->text.mod ? tr_slice(rows, 1, n, k->text.n_mod * width_of(k)) : tr_none() };
+}
+
+tress_status tr_block_modulate_rows(tr_stream *s, const tr_block *k, tr_tensor rows, tr_tensor silu_temb)
+{
+    tress_status st = TRESS_OK;
+    const tr_block_mod mod = tr_block_mod_of(k, rows);
+    TR_TRY(tr_linear_apply(s, mod.image, silu_temb, k->image.mod, NULL));
+    if (k->text.mod) TR_TRY(tr_linear_apply(s, mod.text, silu_temb, k->text.mod, NULL));
+done:
+    return st;
+}
+
 tress_status tr_block_modulate(tr_block_mod *mod, tr_stream *s, const tr_block *k, tr_tensor silu_temb)
 {
     tress_status st = TRESS_OK;
-    const int64_t b = silu_temb.shape[0], d = silu_temb.shape[1];
-    *mod = (tr_block_mod){ 0 };
-    TR_TRY(tr_scratch(s, &mod->image, tr_stream_dtype(s), TR_DIMS(b, k->image.n_mod * d)));
-    TR_TRY(tr_linear_apply(s, mod->image, silu_temb, k->image.mod, NULL));
-    if (k->text.mod) {
-        TR_TRY(tr_scratch(s, &mod->text, tr_stream_dtype(s), TR_DIMS(b, k->text.n_mod * d)));
-        TR_TRY(tr_linear_apply(s, mod->text, silu_temb, k->text.mod, NULL));
-    }
+    tr_tensor rows;
+    TR_TRY(tr_scratch(s, &rows, tr_stream_dtype(s), TR_DIMS(silu_temb.shape[0], tr_block_mod_width(k))));
+    TR_TRY(tr_block_modulate_rows(s, k, rows, silu_temb));
+    *mod = tr_block_mod_of(k, rows);
 done:
     return st;
 }

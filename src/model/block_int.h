@@ -51,7 +51,11 @@ typedef struct tr_block_mod {
     tr_tensor image;                            /* [b, n_mod d] */
     tr_tensor text;                             /* [b, n_mod d], or none */
 } tr_block_mod;
-/* mod takes scratch, which the caller pops. silu_temb [b, d]. */
+int64_t tr_block_mod_width(const tr_block *k);  /* of both streams' rows, image first */
+tr_block_mod tr_block_mod_of(const tr_block *k, tr_tensor rows);                                /* views of rows [b, width] */
+/* rows [b, width], which may be strided, from silu_temb [b, d]. */
+TR_CHECKED tress_status tr_block_modulate_rows(tr_stream *s, const tr_block *k, tr_tensor rows, tr_tensor silu_temb);
+/* The same into scratch, which the caller pops. */
 TR_CHECKED tress_status tr_block_modulate(tr_block_mod *mod, tr_stream *s, const tr_block *k, tr_tensor silu_temb);
 
 typedef struct tr_block_io {

@@ -106,6 +106,7 @@ static tress_status check_args(sizes *z, const tr_controlnet *m, tr_stream *s, c
     if (m->context_embedder) TR_TRY(tr_expect(s, a->context, TR_DIMS(z->b, z->n, c->d_context), "the text"));
     TR_TRY(tr_expect(s, a->pooled, TR_DIMS(z->b, c->d_pooled), "the pooled text"));
     TR_TRY(tr_expect_timestep(s, a->timestep, z->b));
+    if (!tr_is_none(a->mods)) TR_ASSERT(a->mods.rank == 2 && a->mods.shape[0] == z->b && a->mods.shape[1] == tr_controlnet_mod_width(m));
     for (int i = 0; i < c->n_block; i++) {
         char what[48];
         snprintf(what, sizeof what, "ControlNet residual %d", i);
@@ -115,13 +116,14 @@ done:
     return st;
 }
 
-static tress_status run_block(tr_controlnet *m, tr_stream *s, tr_block_io *io, int i, tr_tensor silu_temb, tr_tensor residual)
+static tress_status run_block(tr_controlnet *m, tr_stream *s, tr_block_io *io, int i, tr_tensor mods, tr_tensor silu_temb, tr_tensor residual)
 {
     tress_status st = TRESS_OK;
     const tr_arena_mark mark = tr_scratch_push(s);
     TR_TRY(tr_stream_poll(s));
     io->i_block = i;
-    TR_TRY(tr_block_modulate(&io->mod, s, &m->block[i], silu_temb));
+    if (tr_is_none(mods)) TR_TRY(tr_block_modulate(&io->mod, s, &m->block[i], silu_temb));
+    else io->mod = tr_block_mod_of(&m->block[i], mods);
     TR_TRY(tr_block_forward(s, &m->block[i], io));
     TR_TRY(tr_linear_apply(s, tr_rows(residual), tr_rows(io->image), m->output[i], NULL));
     tr_probe_show(io->probe, "residual", i, residual);
@@ -136,6 +138,7 @@ tress_status tr_controlnet_forward(tr_controlnet *m, tr_stream *s, const tr_cont
     const tr_arena_mark mark = tr_scratch_push(s);
     tr_block_io io = { .probe = { a->probe, a->probe_self } };
     tr_tensor temb;
+    int64_t at = 0;
     sizes z;
     TR_TRY(check_args(&z, m, s, a));
     TR_TRY(tr_scratch(s, &io.image, tr_stream_dtype(s), TR_DIMS(z.b, z.t, z.d)));
@@ -149,11 +152,47 @@ tress_status tr_controlnet_forward(tr_controlnet *m, tr_stream *s, const tr_cont
         TR_TRY(tr_linear_apply(s, tr_rows(io.text), tr_rows(a->context), m->context_embedder, NULL));
         tr_probe_show(io.probe, "context", -1, io.text);
     }
-    TR_TRY(tr_time_text_forward(s, &m->time_text, temb, a->timestep, a->pooled));
-    tr_probe_show(io.probe, "temb", -1, temb);
-    TR_TRY(tr_activate(s, temb, temb, TR_ACT_SILU));
+    if (tr_is_none(a->mods)) {
+        TR_TRY(tr_time_text_forward(s, &m->time_text, temb, a->timestep, a->pooled));
+        tr_probe_show(io.probe, "temb", -1, temb);
+        TR_TRY(tr_activate(s, temb, temb, TR_ACT_SILU));
+    }
+    for (int i = 0; i < m->config.n_block; i++) {
+        const int64_t width = tr_block_mod_width(&m->block[i]);
+        TR_TRY(run_block(m, s, &io, i, tr_is_none(a->mods) ? a->mods : tr_slice(a->mods, 1, at, width), temb, a->residual[i]));
+        at += width;
+    }
+done:
+    tr_scratch_pop(s, mark);
+    return st;
+}
 
-    for (int i = 0; i < m->config.n_block; i++) TR_TRY(run_block(m, s, &io, i, temb, a->residual[i]));
+int64_t tr_controlnet_mod_width(const tr_controlnet *m)
+{
+    int64_t n = 0;
+    for (int i = 0; i < m->config.n_block; i++) n += tr_block_mod_width(&m->block[i]);
+    return n;
+}
+
+tress_status tr_controlnet_modulate(tr_controlnet *m, tr_stream *s, tr_tensor mods, tr_tensor timestep, tr_tensor pooled)
+{
+    tress_status st = TRESS_OK;
+    const tr_arena_mark mark = tr_scratch_push(s);
+    const int64_t n = mods.shape[0];
+    tr_tensor temb;
+    int64_t at = 0;
+    TR_ASSERT(mods.rank == 2 && mods.shape[1] == tr_controlnet_mod_width(m));
+    TR_TRY(tr_expect(s, pooled, TR_DIMS(n, m->config.d_pooled), "the pooled text"));
+    TR_TRY(tr_expect_timestep(s, timestep, n));
+    TR_TRY(tr_scratch(s, &temb, tr_stream_dtype(s), TR_DIMS(n, (int64_t)m->config.n_head * m->config.d_head)));
+    TR_TRY(tr_time_text_forward(s, &m->time_text, temb, timestep, pooled));
+    TR_TRY(tr_activate(s, temb, temb, TR_ACT_SILU));
+    for (int i = 0; i < m->config.n_block; i++) {
+        const int64_t width = tr_block_mod_width(&m->block[i]);
+        TR_TRY(tr_stream_poll(s));
+        TR_TRY(tr_block_modulate_rows(s, &m->block[i], tr_slice(mods, 1, at, width), temb));
+        at += width;
+    }
 done:
     tr_scratch_pop(s, mark);
     return st;

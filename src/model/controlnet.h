@@ -37,12 +37,16 @@ typedef struct tr_controlnet_args {
     tr_tensor context;                          /* [b, n, d_context], only if the net has a text stream */
     tr_tensor pooled;                           /* [b, d_pooled] */
     tr_tensor timestep;                         /* [b] F32 host */
+    tr_tensor mods;                             /* [b, width] from the modulate function below, rows strided, or none: computed here */
     tr_tensor *residual;                        /* [n_block] of [b, t, d], given by the caller, filled here, not yet scaled */
     void (*probe)(void *self, const char *stage, int block, tr_tensor t); void *probe_self;  /* tests: every stage; may be NULL */
 } tr_controlnet_args;
 /* All inputs contiguous, of the stream's activation type. After the first call of a size nothing is allocated.
  * Fails: SHAPE, ARG (a missing input), OOM, CANCELLED. */
 TR_CHECKED tress_status tr_controlnet_forward(tr_controlnet *m, tr_stream *s, const tr_controlnet_args *a);
+/* As tr_mmdit_mod_width and tr_mmdit_modulate. */
+int64_t tr_controlnet_mod_width(const tr_controlnet *m);
+TR_CHECKED tress_status tr_controlnet_modulate(tr_controlnet *m, tr_stream *s, tr_tensor mods, tr_tensor timestep, tr_tensor pooled);
 
 #ifdef __cplusplus
 }

@@ -80,6 +80,7 @@ tress_status tr_mmdit_check(tr_mmdit_sizes *z, const tr_mmdit *m, tr_stream *s, 
     TR_TRY(tr_expect(s, a->context, TR_DIMS(z->b, z->n, c->d_context), "the text"));
     TR_TRY(tr_expect(s, a->pooled, TR_DIMS(z->b, c->d_pooled), "the pooled text"));
     TR_TRY(tr_expect_timestep(s, a->timestep, z->b));
+    if (!tr_is_none(a->mods)) TR_ASSERT(a->mods.rank == 2 && a->mods.shape[0] == z->b && a->mods.shape[1] == tr_mmdit_mod_width(m));
     if (!tr_is_none(a->tokens)) TR_TRY(tr_expect(s, a->tokens, TR_DIMS(z->b, z->t, z->d), "tokens"));
     for (int i = 0; a->residual && i < a->n_residual; i++) {
         char what[48];
@@ -134,19 +135,23 @@ done:
     return st;
 }
 
-static tress_status run_block(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a, int i, tr_block_io *io, tr_tensor silu_temb)
+/* at: where the block's rows begin in a->mods; it moves on. */
+static tress_status run_block(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a, int i, tr_block_io *io, tr_tensor silu_temb, int64_t *at)
 {
     tress_status st = TRESS_OK;
     const tr_arena_mark mark = tr_scratch_push(s);
     const bool skipped = is_skipped(a, i);
+    const int64_t width = tr_block_mod_width(&m->block[i]);
     int r;
     TR_TRY(tr_stream_poll(s));
     TR_TRY(tr_mmdit_residual(&r, m, a, i, skipped));
     if (!skipped) {
         io->i_block = i;
-        TR_TRY(tr_block_modulate(&io->mod, s, &m->block[i], silu_temb));
+        if (tr_is_none(a->mods)) TR_TRY(tr_block_modulate(&io->mod, s, &m->block[i], silu_temb));
+        else io->mod = tr_block_mod_of(&m->block[i], tr_slice(a->mods, 1, *at, width));
         TR_TRY(tr_block_forward(s, &m->block[i], io));
     }
+    *at += width;
     if (r >= 0) {
         const tr_tensor x = tr_rows(io->image);
         TR_TRY(tr_axpby(s, x, 1, x, a->residual_scale, tr_rows(a->residual[r])));
@@ -194,6 +199,7 @@ tress_status tr_mmdit_begin(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a, t
     tr_probe_show(io->probe, "tokens", -1, io->image);
     TR_TRY(tr_linear_apply(s, tr_rows(io->text), tr_rows(a->context), m->context_embedder, NULL));
     tr_probe_show(io->probe, "context", -1, io->text);
+    if (!tr_is_none(a->mods)) goto done;
     TR_TRY(tr_time_text_forward(s, &m->time_text, silu_temb, a->timestep, a->pooled));
     tr_probe_show(io->probe, "temb", -1, silu_temb);
     TR_TRY(tr_activate(s, silu_temb, silu_temb, TR_ACT_SILU));
@@ -207,15 +213,50 @@ tress_status tr_mmdit_forward(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a)
     const tr_arena_mark mark = tr_scratch_push(s);
     tr_block_io io = { .probe = { a->probe, a->probe_self } };
     tr_tensor temb, mod;
+    int64_t at = 0;
     tr_mmdit_sizes z;
     TR_TRY(tr_mmdit_check(&z, m, s, a));
     TR_TRY(tr_scratch(s, &io.image, tr_stream_dtype(s), TR_DIMS(z.b, z.t, z.d)));
     TR_TRY(tr_scratch(s, &io.text, tr_stream_dtype(s), TR_DIMS(z.b, z.n, z.d)));
     TR_TRY(tr_scratch(s, &temb, tr_stream_dtype(s), TR_DIMS(z.b, z.d)));
     TR_TRY(tr_mmdit_begin(m, s, a, &io, temb));
-    for (int i = 0; i < m->config.n_block; i++) TR_TRY(run_block(m, s, a, i, &io, temb));
-    TR_TRY(tr_mmdit_head_modulate(&mod, m, s, temb));
+    for (int i = 0; i < m->config.n_block; i++) TR_TRY(run_block(m, s, a, i, &io, temb, &at));
+    if (tr_is_none(a->mods)) TR_TRY(tr_mmdit_head_modulate(&mod, m, s, temb));
+    else mod = tr_slice(a->mods, 1, at, 2 * z.d);
     TR_TRY(tr_mmdit_head(m, s, a->out, io.image, mod, io.probe));
+done:
+    tr_scratch_pop(s, mark);
+    return st;
+}
+
+/* ---- modulation of many steps ---------------------------------------------------------------------------- */
+int64_t tr_mmdit_mod_width(const tr_mmdit *m)
+{
+    int64_t n = 2 * (int64_t)m->config.n_head * m->config.d_head;
+    for (int i = 0; i < m->config.n_block; i++) n += tr_block_mod_width(&m->block[i]);
+    return n;
+}
+
+tress_status tr_mmdit_modulate(tr_mmdit *m, tr_stream *s, tr_tensor mods, tr_tensor timestep, tr_tensor pooled)
+{
+    tress_status st = TRESS_OK;
+    const tr_arena_mark mark = tr_scratch_push(s);
+    const int64_t n = mods.shape[0], d = (int64_t)m->config.n_head * m->config.d_head;
+    tr_tensor temb;
+    int64_t at = 0;
+    TR_ASSERT(mods.rank == 2 && mods.shape[1] == tr_mmdit_mod_width(m));
+    TR_TRY(tr_expect(s, pooled, TR_DIMS(n, m->config.d_pooled), "the pooled text"));
+    TR_TRY(tr_expect_timestep(s, timestep, n));
+    TR_TRY(tr_scratch(s, &temb, tr_stream_dtype(s), TR_DIMS(n, d)));
+    TR_TRY(tr_time_text_forward(s, &m->time_text, temb, timestep, pooled));
+    TR_TRY(tr_activate(s, temb, temb, TR_ACT_SILU));
+    for (int i = 0; i < m->config.n_block; i++) {
+        const int64_t width = tr_block_mod_width(&m->block[i]);
+        TR_TRY(tr_stream_poll(s));
+        TR_TRY(tr_block_modulate_rows(s, &m->block[i], tr_slice(mods, 1, at, width), temb));
+        at += width;
+    }
+    TR_TRY(tr_linear_apply(s, tr_slice(mods, 1, at, 2 * d), temb, m->norm_out, NULL));
 done:
     tr_scratch_pop(s, mark);
     return st;

@@ -42,6 +42,7 @@ typedef struct tr_mmdit_args {
                                                    place of N equal ones; 0 */
     tr_tensor pooled;                           /* [b, d_pooled] */
     tr_tensor timestep;                         /* [b] F32 host, 0..1000 */
+    tr_tensor mods;                             /* [b, width] from the modulate function below, rows strided, or none: computed here */
     const tr_tensor *residual;                  /* [n_residual] of [b, t, d], or NULL */
     int       n_residual;
     float     residual_scale;
@@ -55,6 +56,12 @@ typedef struct tr_mmdit_args {
 /* All inputs contiguous, of the stream's activation type. After the first call of a size nothing is allocated.
  * Fails: SHAPE (the message names what and both sizes), ARG, OOM, CANCELLED. */
 TR_CHECKED tress_status tr_mmdit_forward(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a);
+
+/* Scales, shifts and gates of all blocks and of the head. They depend on time and the pooled text alone, and their layers hold a third
+ * of the model: who runs many steps computes them once for all, and reads those weights once. */
+int64_t tr_mmdit_mod_width(const tr_mmdit *m);
+/* mods [n, width] for n rows of timestep [n] F32 host and pooled [n, d_pooled]. Fails: SHAPE, OOM. */
+TR_CHECKED tress_status tr_mmdit_modulate(tr_mmdit *m, tr_stream *s, tr_tensor mods, tr_tensor timestep, tr_tensor pooled);
 
 #ifdef __cplusplus
 }
