@@ -131,13 +131,20 @@ static inline bool tr_by_8(tr_tensor t, int64_t d, int64_t step)
 }
 
 /* ---- activations ----------------------------------------------------------------------------------------- */
+/* x / (1 + exp(-k)). Below 0 it is x e / (1 + e) with e = exp(k) in two halves, so that it ends gradually where e would be 0. */
+__device__ inline float tr_times_sigmoid(float x, float k)
+{
+    const float half = expf(-0.5f * fabsf(k)), y = x * __fdividef(1.0f, 1.0f + half * half);
+    return k < 0 ? y * half * half : y;
+}
+
 __device__ inline float tr_act_of(float h, int act)
 {
     switch (act) {
-    case TR_ACT_SILU:       return h / (1 + __expf(-h));
-    case TR_ACT_GELU_TANH:  return h / (1 + __expf(-2 * 0.79788456080286535588f * (h + 0.044715f * h * h * h)));
+    case TR_ACT_SILU:       return tr_times_sigmoid(h, h);
+    case TR_ACT_GELU_TANH:  return tr_times_sigmoid(h, 2 * 0.79788456080286535588f * (h + 0.044715f * h * h * h));
     case TR_ACT_GELU_ERF:   return 0.5f * h * erfcf(-h * 0.70710678118654752440f);
-    case TR_ACT_GELU_QUICK: return h / (1 + __expf(-1.702f * h));
+    case TR_ACT_GELU_QUICK: return tr_times_sigmoid(h, 1.702f * h);
     default:                return h;
     }
 }
