@@ -72,7 +72,7 @@ __device__ static inline void finish_scores(float (&s)[MT][NT][4], const operand
 /* RW warps of MT x 16 queries each, times CW that share the columns of the result among them and make the scores each for itself;
  * tiles of BK keys. Q_REGS: the queries' fragments stay in registers. */
 template <typename T, int D, int CW, int MT, int RW, int BK, bool Q_REGS>
-__global__ void __launch_bounds__(RW * CW * 32, RW * CW <= 4 && D <= 128 ? 2 : 1) attention_kernel(const __grid_constant__ operands a)
+static __global__ void __launch_bounds__(RW * CW * 32, RW * CW <= 4 && D <= 128 ? 2 : 1) attention_kernel(const __grid_constant__ operands a)
 {
     constexpr int BQ = RW * MT * 16, THREADS = RW * CW * 32, DV = D / CW, STAGE = BK * D * 2;
     extern __shared__ __align__(1024) char room[];

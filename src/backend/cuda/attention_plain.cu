@@ -32,7 +32,7 @@ __device__ static inline float half_warp_sum(float v)
     return v;
 }
 
-__global__ void __launch_bounds__(TR_PLAIN_THREADS) plain_kernel(const __grid_constant__ operands a)
+static __global__ void __launch_bounds__(TR_PLAIN_THREADS) plain_kernel(const __grid_constant__ operands a)
 {
     __shared__ tr_plain_room room;
     __shared__ float weight[TR_PLAIN_ROWS][TR_PLAIN_COLS + 1];
