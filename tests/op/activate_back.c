@@ -103,10 +103,11 @@ CHECK_OP(activate_back)
 BENCH_OP(activate_back)
 {
     static const char *const names[] = { "none", "silu", "gelu tanh", "gelu erf", "gelu quick" };
+    const int64_t n = check_is_host(c) ? 1024 : 8192, d = check_is_host(c) ? 6144 : 9728;
     for (tr_act act = TR_ACT_SILU; act <= TR_ACT_GELU_QUICK; act++)
-        for (bench_begin(c, "1024 x 6144 %s", names[act]); bench_more(c);) {
-            tr_tensor dx = bench_tensor(c, TR_F32, TR_DIMS(1024, 6144)), dy = bench_tensor(c, TR_F32, TR_DIMS(1024, 6144)),
-                      x = bench_tensor(c, TR_F32, TR_DIMS(1024, 6144));
+        for (bench_begin(c, "%d x %d %s", (int)n, (int)d, names[act]); bench_more(c);) {
+            tr_tensor dx = bench_input(c, TR_DIMS(n, d)), dy = bench_input(c, TR_DIMS(n, d)),
+                      x = bench_input(c, TR_DIMS(n, d));
             BENCH_TIME(c, tr_activate_back(check_stream(c), dx, dy, x, act));
         }
 }

@@ -36,11 +36,11 @@ CHECK_OP(adaln)
 
 BENCH_OP(adaln)
 {
-    static const int64_t sizes[][2] = { { 1024, 1536 }, { 4096, 2432 } };
-    for (int k = 0; k < 2; k++)
+    static const int64_t sizes[][2] = { { 1024, 1536 }, { 4096, 2432 }, { 8192, 2432 } };
+    for (int k = 0; k < (check_is_host(c) ? 2 : 3); k++)
         for (bench_begin(c, "%d x %d", (int)sizes[k][0], (int)sizes[k][1]); bench_more(c);) {
-            tr_tensor y = bench_tensor(c, TR_F32, TR_DIMS(sizes[k][0], sizes[k][1])), x = bench_tensor(c, TR_F32, TR_DIMS(sizes[k][0], sizes[k][1]));
-            tr_tensor a = bench_tensor(c, TR_F32, TR_DIMS(2, sizes[k][1])), b = bench_tensor(c, TR_F32, TR_DIMS(2, sizes[k][1]));
+            tr_tensor y = bench_input(c, TR_DIMS(sizes[k][0], sizes[k][1])), x = bench_input(c, TR_DIMS(sizes[k][0], sizes[k][1]));
+            tr_tensor a = bench_input(c, TR_DIMS(2, sizes[k][1])), b = bench_input(c, TR_DIMS(2, sizes[k][1]));
             BENCH_TIME(c, tr_adaln(check_stream(c), y, x, a, b, 1e-6f));
         }
 }

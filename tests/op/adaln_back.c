@@ -73,13 +73,13 @@ CHECK_OP(adaln_back)
 
 BENCH_OP(adaln_back)
 {
-    static const int64_t size[][2] = { { 1024, 1536 }, { 4096, 2432 } };
-    for (int k = 0; k < 2; k++)
+    static const int64_t size[][2] = { { 1024, 1536 }, { 4096, 2432 }, { 8192, 2432 } };
+    for (int k = 0; k < (check_is_host(c) ? 2 : 3); k++)
         for (bench_begin(c, "%d x %d", (int)size[k][0], (int)size[k][1]); bench_more(c);) {
             const tr_dims d = TR_DIMS(size[k][0], size[k][1]);
-            tr_tensor dx = bench_tensor(c, TR_F32, d), dy = bench_tensor(c, TR_F32, d), x = bench_tensor(c, TR_F32, d),
-                      r = bench_tensor(c, TR_F32, d);
-            tr_tensor a = bench_tensor(c, TR_F32, TR_DIMS(2, size[k][1]));
+            tr_tensor dx = bench_input(c, d), dy = bench_input(c, d), x = bench_input(c, d),
+                      r = bench_input(c, d);
+            tr_tensor a = bench_input(c, TR_DIMS(2, size[k][1]));
             BENCH_TIME(c, tr_adaln_back(check_stream(c), dx, dy, x, a, r, 1e-6f));
         }
 }

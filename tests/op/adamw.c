@@ -35,10 +35,10 @@ CHECK_OP(adamw)
         for (int k = 0; k < 5; k++)
             for (check_fill f = 0; f < FILL_N; f++) {
                 const int64_t n = size[k];
-                tr_tensor p = check_input(c, FILL_NORMAL, TR_DIMS(n)),
-                          m = check_input(c, f == FILL_TINY ? f : FILL_NORMAL, TR_DIMS(n)), g = check_input(c, f, TR_DIMS(n)), v;
+                tr_tensor p = check_input_as(c, FILL_NORMAL, TR_F32, TR_DIMS(n)),
+                          m = check_input_as(c, f == FILL_TINY ? f : FILL_NORMAL, TR_F32, TR_DIMS(n)), g = check_input_as(c, f, TR_F32, TR_DIMS(n)), v;
                 float *squares = (float *)check_room(c, n);
-                double *start = check_f64(c, check_input(c, f == FILL_MEAN_1000 ? FILL_NORMAL : f, TR_DIMS(n)));
+                double *start = check_f64(c, check_input_as(c, f == FILL_MEAN_1000 ? FILL_NORMAL : f, TR_F32, TR_DIMS(n)));
                 for (int64_t i = 0; i < n; i++)
                     squares[i] = i % 11 ? (float)(start[i] * start[i]) : 0; /* a v that has seen nothing, too */
                 v = check_values(c, TR_F32, TR_DIMS(n), squares);

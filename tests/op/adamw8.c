@@ -69,7 +69,7 @@ static void one_step(check *c, const model *k, int64_t n, check_fill f, int stat
         m_most[i / BLOCK] = i / BLOCK % 3 == 2 ? 0 : 0.03f * (float)(1 + i / BLOCK % 5);
         v_most[i / BLOCK] = i / BLOCK % 3 == 2 ? 0 : 0.01f * (float)(1 + i / BLOCK % 7);
     }
-    tr_tensor p = check_input(c, FILL_NORMAL, TR_DIMS(n)), g = check_input(c, f, TR_DIMS(n));
+    tr_tensor p = check_input_as(c, FILL_NORMAL, TR_F32, TR_DIMS(n)), g = check_input_as(c, f, TR_F32, TR_DIMS(n));
     tr_tensor m = check_values(c, TR_U8, TR_DIMS(n), m_code), v = check_values(c, TR_U8, TR_DIMS(n), v_code);
     tr_tensor m_scale = check_values(c, TR_F32, TR_DIMS(n_block), m_most),
               v_scale = check_values(c, TR_F32, TR_DIMS(n_block), v_most);
@@ -180,7 +180,7 @@ static void nan_tells(check *c)
     const float none[2] = { 0 };
     float one[N];
     for (int i = 0; i < N; i++) one[i] = i == BLOCK + 5 ? NAN : 1;
-    tr_tensor p = check_input(c, FILL_NORMAL, TR_DIMS(N)), g = check_values(c, TR_F32, TR_DIMS(N), one);
+    tr_tensor p = check_input_as(c, FILL_NORMAL, TR_F32, TR_DIMS(N)), g = check_values(c, TR_F32, TR_DIMS(N), one);
     tr_tensor m = check_values(c, TR_U8, TR_DIMS(N), codes), v = check_values(c, TR_U8, TR_DIMS(N), codes);
     tr_tensor ms = check_values(c, TR_F32, TR_DIMS(2), none), vs = check_values(c, TR_F32, TR_DIMS(2), none);
     const tr_tensor all[] = { p, m, v, ms, vs };

@@ -74,13 +74,24 @@ static tr_tensor heads(check *c, check_fill f, int64_t b, int64_t n, int64_t h, 
     return tr_slice(tr_slice(check_input(c, f, TR_DIMS(b, n + 2, h, 3 * d)), 3, d, d), 1, 1, n);
 }
 
+/* Roundings of what is F32 in a narrow stream: q and k are one, as mag counts scores twice; v. */
+static int extra(check *c, const tr_attention_args *a)
+{
+    bool qk = a->q.dtype != tr_stream_dtype(check_stream(c)), v = false;
+    for (int g = 0; g < a->n_segment; g++) {
+        qk |= a->segment[g].k.dtype != tr_stream_dtype(check_stream(c));
+        v |= a->segment[g].v.dtype != tr_stream_dtype(check_stream(c));
+    }
+    return qk + v;
+}
+
 static void one(check *c, check_fill f, shape s, int n_part, const part *p, bool inside)
 {
     const check_fill fill_k = f == FILL_MEAN_1000 || f == FILL_TINY ? f : FILL_NORMAL;
     tr_attention_args a = { .q = heads(c, FILL_NORMAL, s.b, s.n_q, s.h, s.d, inside), .scale = 1 / sqrtf((float)s.d), .n_segment = n_part };
     tr_tensor o = inside ? check_output(c, TR_DIMS(s.b, s.n_q + 1, s.h, s.d)) : check_output(c, TR_DIMS(s.b, s.n_q, s.h, s.d));
     a.o = tr_slice(o, 1, inside, s.n_q);
-    a.lse = check_output(c, TR_DIMS(s.b, s.h, s.n_q));
+    a.lse = check_output_as(c, TR_F32, TR_DIMS(s.b, s.h, s.n_q));
     if (fill_k == FILL_MEAN_1000) a.scale *= 0.01f;          /* scores of some tens, all of which is the common part */
     int64_t n_all = 0;
     for (int g = 0; g < n_part; g++) {
@@ -89,8 +100,8 @@ static void one(check *c, check_fill f, shape s, int n_part, const part *p, bool
         t->k = heads(c, fill_k, s.b, p[g].n_k, s.h, s.d, inside);
         t->v = heads(c, f, s.b, p[g].n_k, s.h, s.d, !inside);
         t->causal = p[g].causal;
-        if (p[g].bias) t->bias = check_input(c, FILL_NORMAL, TR_DIMS(s.h, s.n_q, p[g].n_k));
-        if (p[g].key_logw) t->key_logw = check_input(c, FILL_NORMAL, TR_DIMS(p[g].n_k));
+        if (p[g].bias) t->bias = check_input_as(c, FILL_NORMAL, TR_F32, TR_DIMS(s.h, s.n_q, p[g].n_k));
+        if (p[g].key_logw) t->key_logw = check_input_as(c, FILL_NORMAL, TR_F32, TR_DIMS(p[g].n_k));
         if (p[g].query_logw) {
             float *w = calloc((size_t)s.n_q, sizeof *w);
             if (!w) abort();
@@ -105,7 +116,11 @@ static void one(check *c, check_fill f, shape s, int n_part, const part *p, bool
     check_ok(c, tr_attention(check_stream(c), &a));
     /* sums of d terms per score and of n_all per result, and one rounding per block of keys */
     const double bound = 8 + sqrt((double)s.d) + sqrt((double)n_all);
+    /* p is rounded, and the result of some of the keys; a p of next to nothing to within half the least number */
+    const double spikes = f == FILL_SPIKES ? (double)(n_all / 97 + 1) : (double)n_all;
+    check_rounds(c, 2 + extra(c, &a), spikes * check_largest(f));
     check_near(c, a.o, want, mag, bound);
+    check_rounds(c, extra(c, &a), 0);
     check_near(c, a.lse, lse, lse_mag, bound);
     check_release(c);
 }
@@ -115,12 +130,14 @@ static void blind(check *c)
 {
     const float none[] = { -INFINITY, 0, -INFINITY };
     tr_tensor q = check_input(c, FILL_NORMAL, TR_DIMS(1, 3, 2, 9)), k = check_input(c, FILL_NORMAL, TR_DIMS(1, 2, 2, 9));
-    tr_attention_args a = { .q = q, .o = check_output(c, TR_DIMS(1, 3, 2, 9)), .lse = check_output(c, TR_DIMS(1, 2, 3)), .scale = 1, .n_segment = 1 };
+    tr_attention_args a = { .q = q, .o = check_output(c, TR_DIMS(1, 3, 2, 9)), .lse = check_output_as(c, TR_F32, TR_DIMS(1, 2, 3)), .scale = 1, .n_segment = 1 };
     a.segment[0] = (tr_attention_segment){ .k = k, .v = k, .query_logw = check_values(c, TR_F32, TR_DIMS(3), none) };
     double *want = check_room(c, 54), *mag = check_room(c, 54), *lse = check_room(c, 6), *lse_mag = check_room(c, 6);
     ref_attention(c, &a, want, mag, lse, lse_mag);
     check_ok(c, tr_attention(check_stream(c), &a));
+    check_rounds(c, 2 + extra(c, &a), 0);
     check_near(c, a.o, want, mag, 16);                        /* mag 0 where nothing is seen: exactly 0 */
+    check_rounds(c, extra(c, &a), 0);
     check_near(c, tr_slice(a.lse, 2, 1, 1), (double[]){ lse[1], lse[4] }, (double[]){ lse_mag[1], lse_mag[4] }, 16);
     for (int i = 0; i < 3; i += 2) check_equal(c, tr_slice(a.lse, 2, i, 1), (double[]){ -INFINITY, -INFINITY });
     check_release(c);
@@ -186,7 +203,7 @@ static void one_back(check *c, shape s, int64_t n_k, bool inside, bool logw, int
     a.k = heads(c, FILL_NORMAL, s.b, n_k, s.h, s.d, inside);
     a.v = heads(c, FILL_NORMAL, s.b, n_k, s.h, s.d, !inside);
     a.d_o = heads(c, FILL_NORMAL, s.b, s.n_q, s.h, s.d, inside);
-    if (logw) a.key_logw = check_input(c, FILL_NORMAL, TR_DIMS(n_k));
+    if (logw) a.key_logw = check_input_as(c, FILL_NORMAL, TR_F32, TR_DIMS(n_k));
     if (logw) {
         float *w = calloc((size_t)s.n_q, sizeof *w);
         if (!w) abort();
@@ -204,7 +221,7 @@ static void one_back(check *c, shape s, int64_t n_k, bool inside, bool logw, int
     float *narrow = calloc((size_t)(n * s.d), sizeof *narrow);
     if (!narrow) abort();
     for (int64_t i = 0; i < n * s.d; i++) narrow[i] = (float)o[i];
-    a.o = check_values(c, TR_F32, TR_DIMS(s.b, s.n_q, s.h, s.d), narrow);
+    a.o = check_numbers(c, TR_DIMS(s.b, s.n_q, s.h, s.d), narrow);
     for (int64_t i = 0; i < n; i++) narrow[i] = (float)lse[i];
     a.lse = check_values(c, TR_F32, TR_DIMS(s.b, s.h, s.n_q), narrow);
     free(narrow);
@@ -241,6 +258,10 @@ static void one_back(check *c, shape s, int64_t n_k, bool inside, bool logw, int
     }
     check_ok(c, tr_attention_back(check_stream(c), &a));
     const double bound = 8 + sqrt((double)s.d) + sqrt((double)(s.n_q > n_k ? s.n_q : n_k));
+    /* p and ds are rounded, and a sum over some of the keys or queries; mixed: q, k, v and d_o may be F32, and mag counts scores twice */
+    const tr_dtype t = tr_stream_dtype(check_stream(c));
+    const int extra_back = (a.q.dtype != t || a.k.dtype != t) + (a.v.dtype != t) + (a.d_o.dtype != t);
+    check_rounds(c, 3 + extra_back, check_largest(FILL_NORMAL) * (double)(s.n_q > n_k ? s.n_q : n_k));
     if (want & 1) check_near(c, a.dq, r.dq, r.mq, bound);
     if (want & 2) {
         check_near(c, a.dk, r.dk, r.mk, bound);
@@ -309,14 +330,15 @@ CHECK_OP(attention_back)
 
 BENCH_OP(attention_back)
 {
-    static const int64_t bench_sizes[][5] = { { 1, 256, 256, 4, 64 }, { 4, 256, 256, 4, 64 }, { 4, 256, 1, 4, 64 }, { 1, 1024, 1024, 38, 64 } };   /* b, n_q, n_k, h, d */
-    for (int i = 0; i < 4; i++) {
+    static const int64_t bench_sizes[][5] = { { 1, 256, 256, 4, 64 }, { 4, 256, 256, 4, 64 }, { 4, 256, 1, 4, 64 }, { 1, 1024, 1024, 38, 64 },
+                                              { 2, 4096, 4096, 38, 64 }, { 2, 4097, 4097, 38, 64 }, { 2, 4429, 4429, 38, 64 } };   /* b, n_q, n_k, h, d */
+    for (int i = 0; i < (check_is_host(c) ? 4 : 7); i++) {
         const int64_t *z = bench_sizes[i];
         const tr_dims d = TR_DIMS(z[0], z[1], z[3], z[4]), dk = TR_DIMS(z[0], z[2], z[3], z[4]);
         for (bench_begin(c, "%d x %d rows, %d keys, %d heads of %d", (int)z[0], (int)z[1], (int)z[2], (int)z[3], (int)z[4]); bench_more(c);) {
-            tr_attention_back_args a = { .q = bench_tensor(c, TR_F32, d), .o = bench_tensor(c, TR_F32, d), .d_o = bench_tensor(c, TR_F32, d),
-                .lse = bench_tensor(c, TR_F32, TR_DIMS(z[0], z[3], z[1])), .k = bench_tensor(c, TR_F32, dk), .v = bench_tensor(c, TR_F32, dk),
-                .dq = bench_tensor(c, TR_F32, d), .dk = bench_tensor(c, TR_F32, dk), .dv = bench_tensor(c, TR_F32, dk), .scale = 1 / sqrtf((float)z[4]) };
+            tr_attention_back_args a = { .q = bench_input(c, d), .o = bench_input(c, d), .d_o = bench_input(c, d),
+                .lse = bench_tensor(c, TR_F32, TR_DIMS(z[0], z[3], z[1])), .k = bench_input(c, dk), .v = bench_input(c, dk),
+                .dq = bench_input(c, d), .dk = bench_input(c, dk), .dv = bench_input(c, dk), .scale = 1 / sqrtf((float)z[4]) };
             BENCH_TIME(c, tr_attention_back(check_stream(c), &a));
         }
     }
@@ -324,12 +346,13 @@ BENCH_OP(attention_back)
 
 BENCH_OP(attention)
 {
-    static const int64_t sizes[][4] = { { 2, 589, 4, 64 }, { 1, 1024, 38, 64 }, { 1, 1357, 38, 64 }, { 1, 1024, 1, 128 }, { 1, 1024, 1, 512 } };   /* b, n, h, d */
-    for (int i = 0; i < 5; i++) {
+    static const int64_t sizes[][4] = { { 2, 589, 4, 64 }, { 1, 1024, 38, 64 }, { 1, 1357, 38, 64 }, { 1, 1024, 1, 128 }, { 1, 1024, 1, 512 },
+                                        { 2, 4096, 38, 64 }, { 2, 4097, 38, 64 }, { 2, 4429, 38, 64 }, { 2, 1357, 38, 64 }, { 1, 16384, 1, 512 } };   /* b, n, h, d */
+    for (int i = 0; i < (check_is_host(c) ? 5 : 10); i++) {
         const tr_dims d = TR_DIMS(sizes[i][0], sizes[i][1], sizes[i][2], sizes[i][3]);
         for (bench_begin(c, "%d x %d rows, %d heads of %d", (int)d.n[0], (int)d.n[1], (int)d.n[2], (int)d.n[3]); bench_more(c);) {
-            tr_attention_args a = { .q = bench_tensor(c, TR_F32, d), .o = bench_tensor(c, TR_F32, d), .scale = 1 / sqrtf((float)d.n[3]), .n_segment = 1 };
-            a.segment[0] = (tr_attention_segment){ .k = bench_tensor(c, TR_F32, d), .v = bench_tensor(c, TR_F32, d) };
+            tr_attention_args a = { .q = bench_input(c, d), .o = bench_input(c, d), .scale = 1 / sqrtf((float)d.n[3]), .n_segment = 1 };
+            a.segment[0] = (tr_attention_segment){ .k = bench_input(c, d), .v = bench_input(c, d) };
             BENCH_TIME(c, tr_attention(check_stream(c), &a));
         }
     }

@@ -28,7 +28,7 @@ BENCH_OP(blend)
 {
     for (bench_begin(c, "2 x 16 x 512 x 512"); bench_more(c);) {
         const tr_dims d = TR_DIMS(2, 16, 512, 512);
-        tr_tensor y = bench_tensor(c, TR_F32, d), m = bench_tensor(c, TR_F32, TR_DIMS(1, 1, 512, 512)), x = bench_tensor(c, TR_F32, d), z = bench_tensor(c, TR_F32, d);
+        tr_tensor y = bench_input(c, d), m = bench_input(c, TR_DIMS(1, 1, 512, 512)), x = bench_input(c, d), z = bench_input(c, d);
         BENCH_TIME(c, tr_blend(check_stream(c), y, m, x, z));
     }
 }

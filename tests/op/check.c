@@ -11,10 +11,20 @@
 #define GUARD_BYTE 0xa5
 #define UNTOUCHED 0xff                          /* a NaN in every float type */
 
-
 const char *check_simd_name(tr_simd simd)
 {
     return simd == TR_SIMD_AVX512 ? "avx512" : simd == TR_SIMD_AVX2 ? "avx2" : "none";
+}
+
+const char *check_type_name(tr_dtype t) { return t == TR_F16 ? "f16" : t == TR_BF16 ? "bf16" : "f32"; }
+
+/* The options that lead to the same run. */
+static const char *how(const check *c)
+{
+    static char text[96];
+    if (c->kind == TRESS_BACKEND_CUDA) snprintf(text, sizeof text, "--backend cuda --dtype %s%s", check_type_name(c->dtype), c->mixed ? " --mixed" : "");
+    else snprintf(text, sizeof text, "--backend cpu --simd %s --threads %d", check_simd_name(c->simd), c->n_thread);
+    return text;
 }
 
 void check_fault(check *c, const char *format, ...)
@@ -24,8 +34,7 @@ void check_fault(check *c, const char *format, ...)
         va_start(ap, format);
         fprintf(stderr, "%s: ", c->op);
         vfprintf(stderr, format, ap);
-        fprintf(stderr, "\nrepeat with: %s %s --backend cpu --simd %s --threads %d --seed %" PRIu64 " --case %" PRId64 "\n", c->program, c->op,
-                check_simd_name(c->simd), c->n_thread, c->seed, c->i_case);
+        fprintf(stderr, "\nrepeat with: %s %s %s --seed %" PRIu64 " --case %" PRId64 "\n", c->program, c->op, how(c), c->seed, c->i_case);
         va_end(ap);
         exit(1);
     }
@@ -33,6 +42,7 @@ void check_fault(check *c, const char *format, ...)
 }
 
 tr_stream *check_stream(check *c) { return c->stream; }
+bool check_is_host(const check *c) { return tr_device_is_host(c->device); }
 
 static void must(check *c, tress_status st)
 {
@@ -109,6 +119,8 @@ static double get(const uint8_t *from, tr_dtype t)
     return t == TR_F16 ? tr_f16_to_f32(h) : tr_bf16_to_f32(h);
 }
 
+double check_largest(check_fill f) { return f == FILL_MEAN_1000 ? 1005 : f == FILL_TINY ? 5e-20 : f == FILL_SPIKES ? 5e4 : 5; }
+
 static tr_tensor input(check *c, check_fill f, tr_dtype t, tr_dims d, size_t odd)
 {
     block *b = block_new(c, BLOCK_INPUT, bytes_of(c, t, d), odd);
@@ -126,9 +138,12 @@ static tr_tensor input(check *c, check_fill f, tr_dtype t, tr_dims d, size_t odd
     return block_tensor(c, b, t, d);
 }
 
-tr_tensor check_input(check *c, check_fill f, tr_dims d) { return input(c, f, TR_F32, d, 0); }
+/* Of an activation. */
+static tr_dtype type_of(const check *c) { return c->mixed && c->n_made % 3 == 1 ? TR_F32 : tr_stream_dtype(c->stream); }
+
+tr_tensor check_input(check *c, check_fill f, tr_dims d) { return input(c, f, type_of(c), d, 0); }
 tr_tensor check_input_as(check *c, check_fill f, tr_dtype t, tr_dims d) { return input(c, f, t, d, 0); }
-tr_tensor check_weight(check *c, check_fill f, tr_dtype t, tr_dims d) { return input(c, f, t, d, c->n_made % 2); }
+tr_tensor check_weight(check *c, check_fill f, tr_dtype t, tr_dims d) { return input(c, f, t, d, check_is_host(c) ? c->n_made % 2 : 0); }
 
 tr_tensor check_values(check *c, tr_dtype t, tr_dims d, const void *values)
 {
@@ -137,12 +152,21 @@ tr_tensor check_values(check *c, tr_dtype t, tr_dims d, const void *values)
     return block_tensor(c, b, t, d);
 }
 
+tr_tensor check_numbers(check *c, tr_dims d, const float *values)
+{
+    const tr_dtype t = tr_stream_dtype(c->stream);
+    block *b = block_new(c, BLOCK_INPUT, bytes_of(c, t, d), 0);
+    const size_t size = tr_dtype_size(t);
+    for (size_t i = 0; i < b->n / size; i++) put(b->host + b->skip + i * size, t, values[i]);
+    return block_tensor(c, b, t, d);
+}
+
 tr_tensor check_output_as(check *c, tr_dtype t, tr_dims d)
 {
     return block_tensor(c, block_new(c, BLOCK_OUTPUT, bytes_of(c, t, d), 0), t, d);
 }
 
-tr_tensor check_output(check *c, tr_dims d) { return check_output_as(c, TR_F32, d); }
+tr_tensor check_output(check *c, tr_dims d) { return check_output_as(c, type_of(c), d); }
 
 void check_mutable(check *c, tr_tensor x) { block_find(c, x)->kind = BLOCK_OUTPUT; }
 
@@ -180,6 +204,7 @@ void check_release(check *c)
         c->blocks = b->next;
         block_free(c, b);
     }
+    check_rounds(c, 0, 0);
 }
 
 /* ---- elements in row-major order ------------------------------------------------------------------------- */
@@ -229,6 +254,7 @@ void check_begin(check *c)
 void check_end(check *c, tress_status st)
 {
     const int64_t n = tr_mem_now().n_alloc - c->n_alloc;
+    if (st == TRESS_OK) st = tr_stream_sync(c->stream);      /* a fault of the device belongs to this case */
     if (st != TRESS_OK) check_fault(c, "%s: %s", tress_status_name(st), tr_message());
     if (c->warm && n) check_fault(c, "case %" PRId64 ": %" PRId64 " allocations in a stream that has done this before", c->i_case, n);
 }
@@ -286,6 +312,27 @@ static double least_of(tr_dtype t)               /* half the least subnormal */
     return t == TR_F16 ? 0x1p-25 : t == TR_BF16 ? 0x1p-134 : t == TR_F8_E4M3 ? 0x1p-10 : 0;
 }
 
+static double most_of(tr_dtype t)                /* the largest number, where an activation may be of this type */
+{
+    return t == TR_F16 ? 65504 : t == TR_BF16 ? 0x1.fep127 : (double)INFINITY;
+}
+
+static double narrowed(double v, tr_dtype t)
+{
+    uint8_t bytes[8];
+    if (unit_of(t) == 0) return v;
+    put(bytes, t, (float)v);
+    return get(bytes, t);
+}
+
+double check_narrow(const check *c, double v) { return narrowed(v, tr_stream_dtype(c->stream)); }
+
+void check_rounds(check *c, int n, double factor)
+{
+    c->n_round = n;
+    c->round_factor = factor;
+}
+
 static bool reports(const check *c) { return c->only_case < 0 || c->only_case == c->i_case; }
 
 void check_near(check *c, tr_tensor y, const double *want, const double *mag, double bound)
@@ -294,11 +341,14 @@ void check_near(check *c, tr_tensor y, const double *want, const double *mag, do
     const uint8_t *base = look(c, y);
     const size_t size = tr_dtype_size(y.dtype);
     const tr_tensor v = flat(y);
+    const tr_dtype kept = tr_stream_dtype(c->stream);
+    const double unit = c->n_round * unit_of(kept), least = c->n_round * c->round_factor * least_of(kept);
     int64_t worst_k = -1;
     double worst = 0, worst_got = 0;
     for (int64_t k = 0, n = tr_count(y); k < n; k++) {
         const double got = get(base + offset_of(v, k) * (int64_t)size, y.dtype);
-        const double room = bound * U * mag[k] + unit_of(y.dtype) * fabs(want[k]) + least_of(y.dtype) + bound * 0x1p-149;
+        const double room = bound * U * mag[k] + unit_of(y.dtype) * fabs(want[k]) + least_of(y.dtype) + bound * 0x1p-149 + unit * mag[k] + least;
+        if (isinf(mag[k]) || (isinf(got) && got * want[k] > 0 && fabs(want[k]) + room > most_of(y.dtype))) continue;
         const double share = fabs(got - want[k]) / room;
         if (share <= worst && worst_k >= 0) continue;
         worst = isnan(share) ? (double)INFINITY : share;
@@ -319,8 +369,9 @@ void check_equal(check *c, tr_tensor y, const double *want)
     const tr_tensor v = flat(y);
     for (int64_t k = 0, n = tr_count(y); k < n; k++) {
         const double got = get(base + offset_of(v, k) * (int64_t)tr_dtype_size(y.dtype), y.dtype);
-        if ((got == want[k] && signbit(got) == signbit(want[k])) || (isnan(got) && isnan(want[k])) || !reports(c)) continue;
-            check_fault(c, "case %" PRId64 ", element %" PRId64 " of %s: got %.9g, want %.9g exactly", c->i_case, k, tr_dims_text(text, y.rank, y.shape), got, want[k]);
+        const double exact = narrowed(want[k], y.dtype);
+        if ((got == exact && signbit(got) == signbit(exact)) || (isnan(got) && isnan(exact)) || !reports(c)) continue;
+        check_fault(c, "case %" PRId64 ", element %" PRId64 " of %s: got %.9g, want %.9g exactly", c->i_case, k, tr_dims_text(text, y.rank, y.shape), got, exact);
     }
 }
 

@@ -21,6 +21,8 @@ typedef struct block {
 typedef struct bench {
     char   label[128];
     int    i, n;
+    int    batch, in_batch;                     /* calls between two waits; how many of them are under way */
+    size_t n_ring;                              /* bytes of a ring */
     double sample[256], t0, spent;
     tr_stream_stats before, work;
     tr_tensor ring[TR_DTYPE_N];                 /* U8 */
@@ -33,6 +35,9 @@ struct check {
     const char *program, *op;
     tr_device *device;
     tr_stream *stream;
+    tress_backend kind;
+    tr_dtype   dtype;                           /* of activations */
+    bool       mixed;                           /* every third activation is F32 */
     tr_simd    simd;
     int        n_thread;
     uint64_t   seed, n_made;
@@ -40,6 +45,8 @@ struct check {
     int64_t    i_check, spoil_check;            /* sabotage: which check gets a spoiled element; < 0: none */
     bool       warm;                            /* this stream has run the test before: ops must not allocate */
     int64_t    n_alloc;                         /* when the op began */
+    int        n_round;                         /* check_rounds */
+    double     round_factor;
     bool       quiet;                           /* sabotage: a fault is what we want, come back by longjmp */
     void      *escape;                          /* jmp_buf */
     uint64_t   digest;                          /* of every checked output */
@@ -51,6 +58,7 @@ struct check {
 
 _Noreturn void check_fault(check *c, const char *format, ...) TR_PRINTF(2, 3);
 const char *check_simd_name(tr_simd simd);
+const char *check_type_name(tr_dtype t);        /* f32, f16, bf16 */
 void bench_fini(check *c);
 
 #endif

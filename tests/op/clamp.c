@@ -23,8 +23,9 @@ CHECK_OP(clamp)
 
 BENCH_OP(clamp)
 {
-    for (bench_begin(c, "4096 x 1536"); bench_more(c);) {
-        tr_tensor y = bench_tensor(c, TR_F32, TR_DIMS(4096, 1536)), x = bench_tensor(c, TR_F32, TR_DIMS(4096, 1536));
+    const int64_t n = check_is_host(c) ? 4096 : 16384;
+    for (bench_begin(c, "%d x 1536", (int)n); bench_more(c);) {
+        tr_tensor y = bench_input(c, TR_DIMS(n, 1536)), x = bench_input(c, TR_DIMS(n, 1536));
         BENCH_TIME(c, tr_clamp(check_stream(c), y, x, -1, 1));
     }
 }

@@ -86,7 +86,10 @@ static void one(check *c, check_fill f, tr_dtype t, shape s, bool bias, bool res
     double *want = check_room(c, n), *mag = check_room(c, n);
     const double *vx = check_f64(c, x), *vw = check_f64(c, w);
     ref_conv(want, mag, vx, vw, bias ? check_f64(c, b) : NULL, residual ? check_f64(c, a.residual) : NULL, s, oh, ow);
-    if (by_winograd(s, ow)) winograd_mag(mag, vx, vw, s, oh, ow);
+    if (check_is_host(c) && by_winograd(s, ow)) winograd_mag(mag, vx, vw, s, oh, ow);
+    /* weights come in the stream's type, mixed also x; the result may be kept in it before the residual is added */
+    const tr_dtype kept = tr_stream_dtype(check_stream(c));
+    check_rounds(c, (t != kept) + (x.dtype != kept) + residual, 2 * check_largest(f));
     if (residual && in_place) check_mutable(c, y);
     check_ok(c, tr_conv2d(check_stream(c), y, x, w, b, &a));
     check_near(c, y, want, mag, 8 + sqrt((double)(s.c * s.k * s.k)));
@@ -104,12 +107,15 @@ static void precise(check *c)
     tr_conv_args a = args_of(s);
     double *want = check_room(c, n), *mag = check_room(c, n), off = 0, all = 0;
     ref_conv(want, mag, check_f64(c, x), check_f64(c, w), NULL, NULL, s, 16, 16);
-    winograd_mag(mag, check_f64(c, x), check_f64(c, w), s, 16, 16);
+    if (check_is_host(c)) winograd_mag(mag, check_f64(c, x), check_f64(c, w), s, 16, 16);
+    const tr_dtype kept = tr_stream_dtype(check_stream(c));
+    check_rounds(c, (kept != TR_F32) + (x.dtype != kept), 2 * check_largest(FILL_NORMAL));
     check_ok(c, tr_conv2d(check_stream(c), y, x, w, tr_none(), &a));
     check_near(c, y, want, mag, 26);
     const double *got = check_f64(c, y);
     for (int64_t i = 0; i < n; i++) off += (got[i] - want[i]) * (got[i] - want[i]), all += want[i] * want[i];
-    check_int(c, "a relative error of at most 1e-6", off <= 1e-12 * all, 1);
+    const double most = kept == TR_F32 ? 1e-6 : kept == TR_F16 ? 0x1p-10 : 0x1p-7;      /* narrow: 2 u, a rounding is u / sqrt(3) at the most */
+    check_int(c, "a relative error of at most 1e-6, or of 2 u", off <= most * most * all, 1);
     check_release(c);
 }
 
@@ -157,14 +163,17 @@ CHECK_OP(conv2d)
 BENCH_OP(conv2d)
 {
     static const int64_t sizes[][5] = { { 32, 32, 256, 3, 1 }, { 64, 32, 256, 3, 1 }, { 64, 64, 128, 3, 1 }, { 64, 64, 256, 3, 2 }, { 128, 128, 64, 3, 1 },
-                                        { 128, 128, 256, 3, 1 }, { 256, 256, 128, 3, 1 }, { 512, 512, 64, 3, 1 }, { 32, 3, 256, 3, 1 }, { 64, 32, 256, 1, 1 } };
-    for (int i = 0; i < 10; i++) {                      /* c, m, size of y, k, upsample */
+                                        { 128, 128, 256, 3, 1 }, { 256, 256, 128, 3, 1 }, { 512, 512, 64, 3, 1 }, { 32, 3, 256, 3, 1 }, { 64, 32, 256, 1, 1 },
+                                        { 512, 512, 128, 3, 1 }, { 512, 512, 256, 3, 1 }, { 512, 256, 512, 3, 1 }, { 512, 512, 512, 3, 2 }, { 256, 256, 512, 3, 1 },
+                                        { 256, 128, 1024, 3, 1 }, { 128, 128, 1024, 3, 1 }, { 128, 3, 1024, 3, 1 }, { 3, 128, 1024, 3, 1 } };
+    const tr_dtype weight = tr_stream_dtype(check_stream(c));
+    for (int i = 0; i < (check_is_host(c) ? 10 : 19); i++) {                      /* c, m, size of y, k, upsample */
         const int64_t n_c = sizes[i][0], m = sizes[i][1], n = sizes[i][2], k = sizes[i][3], up = sizes[i][4];
         const int pad = k == 3;
         const tr_conv_args a = { .stride = 1, .upsample = (int)up, .pad_top = pad, .pad_left = pad, .pad_bottom = pad, .pad_right = pad };
         for (bench_begin(c, "%d -> %d at %d x %d, %d x %d, from 1 / %d", (int)n_c, (int)m, (int)n, (int)n, (int)k, (int)k, (int)up); bench_more(c);) {
-            tr_tensor x = bench_tensor(c, TR_F32, TR_DIMS(1, n / up, n / up, n_c)), w = bench_tensor(c, TR_F32, TR_DIMS(m, n_c, k, k));
-            tr_tensor b = bench_tensor(c, TR_F32, TR_DIMS(m)), y = bench_tensor(c, TR_F32, TR_DIMS(1, n, n, m));
+            tr_tensor x = bench_input(c, TR_DIMS(1, n / up, n / up, n_c)), w = bench_tensor(c, weight, TR_DIMS(m, n_c, k, k));
+            tr_tensor b = bench_tensor(c, weight, TR_DIMS(m)), y = bench_input(c, TR_DIMS(1, n, n, m));
             BENCH_TIME(c, tr_conv2d(check_stream(c), y, x, w, b, &a));
         }
     }

@@ -26,7 +26,7 @@ BENCH_OP(embed)
     for (bench_begin(c, "256 of 32128 x 4096 F16"); bench_more(c);) {
         int32_t ids[256];
         for (int i = 0; i < 256; i++) ids[i] = i * 7919 % 16000;
-        tr_tensor y = bench_tensor(c, TR_F32, TR_DIMS(256, 4096)), table = bench_tensor(c, TR_F16, TR_DIMS(16000, 4096));
+        tr_tensor y = bench_input(c, TR_DIMS(256, 4096)), table = bench_tensor(c, TR_F16, TR_DIMS(16000, 4096));
         BENCH_TIME(c, tr_embed(check_stream(c), y, table, tr_view(ids, TR_I32, TR_DIMS(256))));
     }
 }

@@ -23,9 +23,10 @@ CHECK_OP(gate)
 
 BENCH_OP(gate)
 {
-    for (bench_begin(c, "4096 x 2432"); bench_more(c);) {
-        tr_tensor y = bench_tensor(c, TR_F32, TR_DIMS(4096, 2432)), x = bench_tensor(c, TR_F32, TR_DIMS(4096, 2432)),
-                  g = bench_tensor(c, TR_F32, TR_DIMS(1, 2432));
+    const int64_t n = check_is_host(c) ? 4096 : 8192;
+    for (bench_begin(c, "%d x 2432", (int)n); bench_more(c);) {
+        tr_tensor y = bench_input(c, TR_DIMS(n, 2432)), x = bench_input(c, TR_DIMS(n, 2432)),
+                  g = bench_input(c, TR_DIMS(1, 2432));
         BENCH_TIME(c, tr_gate(check_stream(c), y, x, g));
     }
 }

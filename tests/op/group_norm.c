@@ -57,11 +57,12 @@ CHECK_OP(group_norm)
 
 BENCH_OP(group_norm)
 {
+    const int64_t n = check_is_host(c) ? 256 : 1024;
     static const tr_act acts[] = { TR_ACT_NONE, TR_ACT_SILU };
     for (int k = 0; k < 2; k++)
-        for (bench_begin(c, "256 x 256 x 128, 32 groups%s", k ? ", silu" : ""); bench_more(c);) {
-            tr_tensor x = bench_tensor(c, TR_F32, TR_DIMS(1, 256, 256, 128)), y = bench_tensor(c, TR_F32, TR_DIMS(1, 256, 256, 128));
-            tr_tensor stats = bench_tensor(c, TR_F64, TR_DIMS(1, 256, 32, 2)), w = bench_tensor(c, TR_F32, TR_DIMS(128)), b = bench_tensor(c, TR_F32, TR_DIMS(128));
+        for (bench_begin(c, "%d x %d x 128, 32 groups%s", (int)n, (int)n, k ? ", silu" : ""); bench_more(c);) {
+            tr_tensor x = bench_input(c, TR_DIMS(1, n, n, 128)), y = bench_input(c, TR_DIMS(1, n, n, 128));
+            tr_tensor stats = bench_tensor(c, TR_F64, TR_DIMS(1, n, 32, 2)), w = bench_tensor(c, TR_F32, TR_DIMS(128)), b = bench_tensor(c, TR_F32, TR_DIMS(128));
             BENCH_TIME(c, tr_group_norm(check_stream(c), y, x, stats, w, b, 1e-6f, acts[k]));
         }
 }

@@ -34,8 +34,9 @@ CHECK_OP(group_stats)
 
 BENCH_OP(group_stats)
 {
-    for (bench_begin(c, "256 x 256 x 128, 32 groups"); bench_more(c);) {
-        tr_tensor x = bench_tensor(c, TR_F32, TR_DIMS(1, 256, 256, 128)), stats = bench_tensor(c, TR_F64, TR_DIMS(1, 256, 32, 2));
+    const int64_t n = check_is_host(c) ? 256 : 1024;
+    for (bench_begin(c, "%d x %d x 128, 32 groups", (int)n, (int)n); bench_more(c);) {
+        tr_tensor x = bench_input(c, TR_DIMS(1, n, n, 128)), stats = bench_tensor(c, TR_F64, TR_DIMS(1, n, 32, 2));
         BENCH_TIME(c, tr_group_stats(check_stream(c), stats, x));
     }
 }

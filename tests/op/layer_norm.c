@@ -37,8 +37,9 @@ CHECK_OP(layer_norm)
 
 BENCH_OP(layer_norm)
 {
-    for (bench_begin(c, "1024 x 1280"); bench_more(c);) {
-        tr_tensor y = bench_tensor(c, TR_F32, TR_DIMS(1024, 1280)), x = bench_tensor(c, TR_F32, TR_DIMS(1024, 1280));
+    const int64_t n = check_is_host(c) ? 1024 : 8192;
+    for (bench_begin(c, "%d x 1280", (int)n); bench_more(c);) {
+        tr_tensor y = bench_input(c, TR_DIMS(n, 1280)), x = bench_input(c, TR_DIMS(n, 1280));
         tr_tensor w = bench_tensor(c, TR_F16, TR_DIMS(1280)), b = bench_tensor(c, TR_F16, TR_DIMS(1280));
         BENCH_TIME(c, tr_layer_norm(check_stream(c), y, x, w, b, 1e-5f));
     }

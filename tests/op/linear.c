@@ -51,9 +51,11 @@ static void one(check *c, check_fill f, tr_dtype t, int64_t n, int64_t k, int64_
     if (o.residual) e.residual = rows(check_input(c, f, TR_DIMS(n, m + pad)), m);
     tr_tensor y = o.residual && o.in_place ? e.residual : rows(check_output(c, TR_DIMS(n, m + pad)), m);
 
-    double *want = check_room(c, n * m), *mag = check_room(c, n * m);
+    double *want = check_room(c, n * m), *mag = check_room(c, n * m), *of_low = check_room(c, n * m);
+    if (o.low) ref_product(of_low, mag, check_f64(c, low), check_f64(c, up), n, r, m, o.across);
+    for (int64_t i = 0; i < n * m; i++) want[i] = of_low[i];
     ref_product(want, mag, check_f64(c, x), check_f64(c, w), n, k, m, o.across);
-    if (o.low) ref_product(want, mag, check_f64(c, low), check_f64(c, up), n, r, m, o.across);
+    const tr_dtype kept = tr_stream_dtype(check_stream(c));
     const double *vb = o.bias ? check_f64(c, b) : NULL, *vm = o.mul ? check_f64(c, e.mul) : NULL;
     const double *vg = o.n_gate ? check_f64(c, e.gate) : NULL, *vr = o.residual ? check_f64(c, e.residual) : NULL;
     const double scale = o.scale == 0 ? 1 : (double)o.scale;
@@ -61,14 +63,19 @@ static void one(check *c, check_fill f, tr_dtype t, int64_t n, int64_t k, int64_
         for (int64_t j = 0; j < m; j++) {
             double h = want[i * m + j], a = mag[i * m + j];
             if (vb) h += vb[j], a += fabs(vb[j]);
+            const double most = fmax(fmax(fabs(of_low[i * m + j]), fabs(h)), fabs(scale * h));
             h = act_of(scale * h, o.act);
             a *= fabs(scale) * (o.act == TR_ACT_NONE ? 1 : 1.13);            /* the steepest slope of any of them */
             if (vm) h *= vm[i * m + j], a *= fabs(vm[i * m + j]);
             if (vg) h *= vg[i / (n / g) * m + j], a *= fabs(vg[i / (n / g) * m + j]);
             if (vr) h += vr[i * m + j], a += fabs(vr[i * m + j]);
             want[i * m + j] = h;
-            mag[i * m + j] = a;
+            mag[i * m + j] = kept == TR_F16 && most > 60000 ? (double)INFINITY : a;      /* what is kept of h may not be a number */
         }
+    /* In a narrow stream what is of another type is converted; low up^T is kept in the stream's type, and h before most epilogues. */
+    const bool finished = o.act != TR_ACT_NONE || o.mul || o.n_gate || o.residual;
+    check_rounds(c, (x.dtype != kept) + (t != kept) + (o.low ? 1 + (low.dtype != kept) + (up.dtype != kept) : 0) + finished,
+                 100 * fmax(check_largest(f), 1));
     if (o.residual && o.in_place) check_mutable(c, y);
     if (o.across) check_ok(c, tr_linear_back(check_stream(c), y, x, w, low, up, &e));
     else check_ok(c, tr_linear(check_stream(c), y, x, w, b, low, up, &e));
@@ -81,20 +88,24 @@ static void one(check *c, check_fill f, tr_dtype t, int64_t n, int64_t k, int64_
 static void activations(check *c, tr_act act)
 {
     enum { N = 6001 };
+    const bool narrow = tr_stream_dtype(check_stream(c)) != TR_F32;
     float h[N];
     for (int i = 0; i < N; i++) h[i] = (float)(i - N / 2) * (i % 2 ? 0.029f : 0.0029f);
-    tr_tensor w = check_values(c, TR_F32, TR_DIMS(N, 1), h), x = check_values(c, TR_F32, TR_DIMS(1, 1), (float[]){ 1 });
+    tr_tensor w = check_numbers(c, TR_DIMS(N, 1), h), x = check_values(c, TR_F32, TR_DIMS(1, 1), (float[]){ 1 });
     tr_tensor y = check_output(c, TR_DIMS(1, N));
+    const double *exact = check_f64(c, w);
     double *want = check_room(c, N), *mag = check_room(c, N);
     for (int i = 0; i < N; i++) {
-        const double v = h[i], cube = fabs(v * v * v);
+        const double v = exact[i], cube = fabs(v * v * v);
         want[i] = act_of(v, act);
         mag[i] = act == TR_ACT_SILU       ? fabs(want[i])
                : act == TR_ACT_GELU_QUICK ? fabs(want[i]) * (1 + 1.702 * fabs(v))
                : act == TR_ACT_GELU_TANH  ? fabs(want[i]) * (1 + 1.6 * fabs(v) + 3 * 0.072 * cube)
                                           : 0.5 * (fabs(v) + fabs(want[i]));
         mag[i] += 1e-30;                        /* where the exponential leaves the range of floats the result may be 0 */
+        if (narrow && act == TR_ACT_GELU_TANH) mag[i] = fabs(v);
     }
+    check_rounds(c, narrow && act == TR_ACT_GELU_TANH, 0);      /* 0.5 v (1 + tanh), the tanh good to 2^-11 */
     check_ok(c, tr_linear(check_stream(c), y, x, w, tr_none(), tr_none(), tr_none(), &(tr_epilogue){ .act = act }));
     check_near(c, y, want, mag, 4);
     check_release(c);
@@ -110,11 +121,15 @@ static void every_value(check *c, tr_dtype t, int64_t n, int step)
     tr_tensor w = check_values(c, t, TR_DIMS(m, 1), t == TR_F8_E4M3 ? (void *)bytes : bits);
     float ones[32];
     for (int i = 0; i < 32; i++) ones[i] = 1;
-    tr_tensor x = check_values(c, TR_F32, TR_DIMS(n, 1), ones), y = check_output(c, TR_DIMS(n, m));
+    tr_tensor x = check_values(c, TR_F32, TR_DIMS(n, 1), ones);
+    tr_tensor y = check_output_as(c, tr_stream_dtype(check_stream(c)), TR_DIMS(n, m));
     double *want = check_room(c, n * m);
     const double *v = check_f64(c, w);
-    for (int64_t i = 0; i < n * m; i++) want[i] = v[i % m] + 0;              /* the sum begins with +0 */
+    for (int64_t i = 0; i < n * m; i++) want[i] = check_narrow(c, v[i % m]) + 0;              /* the sum begins with +0 */
     check_ok(c, tr_linear(check_stream(c), y, x, w, tr_none(), tr_none(), tr_none(), NULL));
+    const double *got = check_f64(c, y);
+    for (int64_t i = 0; y.dtype != TR_F32 && i < n * m; i++)
+        if (want[i] == 0 && got[i] == 0) want[i] = got[i];                   /* what is too small for the type is 0 of either sign */
     check_equal(c, y, want);
     check_release(c);
 }
@@ -175,7 +190,8 @@ CHECK_OP(linear_grad)
             const int64_t n = shapes[i][0], m = shapes[i][1], k = shapes[i][2], pad = i % 2 ? 3 : 0;
             if (i == 5 && f > 0) break;
             tr_tensor dy = rows(check_input(c, f, TR_DIMS(n, m + pad)), m), x = rows(check_input(c, f == FILL_TINY ? f : FILL_NORMAL, TR_DIMS(n, k + pad)), k);
-            tr_tensor dw = check_input(c, FILL_NORMAL, TR_DIMS(m, k));
+            tr_tensor dw = check_input_as(c, FILL_NORMAL, TR_F32, TR_DIMS(m, k));
+            const tr_dtype kept = tr_stream_dtype(check_stream(c));
             const double *vy = check_f64(c, dy), *vx = check_f64(c, x), *old = check_f64(c, dw);
             double *want = check_room(c, m * k), *mag = check_room(c, m * k);
             for (int64_t j = 0; j < m * k; j++) {
@@ -189,6 +205,7 @@ CHECK_OP(linear_grad)
                     mag[j] += fabs(v);
                 }
             check_mutable(c, dw);
+            check_rounds(c, (dy.dtype != kept) + (x.dtype != kept), (double)n * check_largest(f));      /* converted to the stream's type */
             check_ok(c, tr_linear_grad(check_stream(c), dw, dy, x));
             check_near(c, dw, want, mag, 8 + sqrt((double)n));
             check_release(c);
@@ -197,40 +214,74 @@ CHECK_OP(linear_grad)
 
 BENCH_OP(linear_grad)
 {
-    static const int64_t shapes[][3] = { { 256, 16, 256 }, { 1024, 256, 16 }, { 1024, 16, 2432 }, { 1024, 2432, 16 } };
-    for (int i = 0; i < 4; i++) {
+    static const int64_t shapes[][3] = { { 256, 16, 256 }, { 1024, 256, 16 }, { 1024, 16, 2432 }, { 1024, 2432, 16 },
+                                        { 8192, 16, 2432 }, { 8192, 2432, 16 }, { 16384, 16, 2432 }, { 16384, 2432, 16 } };
+    for (int i = 0; i < (check_is_host(c) ? 4 : 8); i++) {
         const int64_t n = shapes[i][0], m = shapes[i][1], k = shapes[i][2];
         for (bench_begin(c, "%d rows, %d x %d", (int)n, (int)m, (int)k); bench_more(c);) {
-            tr_tensor dy = bench_tensor(c, TR_F32, TR_DIMS(n, m)), x = bench_tensor(c, TR_F32, TR_DIMS(n, k)), dw = bench_tensor(c, TR_F32, TR_DIMS(m, k));
+            tr_tensor dy = bench_input(c, TR_DIMS(n, m)), x = bench_input(c, TR_DIMS(n, k)), dw = bench_tensor(c, TR_F32, TR_DIMS(m, k));
             BENCH_TIME(c, tr_linear_grad(check_stream(c), dw, dy, x));
         }
     }
 }
 
+/* The type of the weights in the first and second half of a bench: on a GPU the stream's own type, then F8. */
+static tr_dtype stored(check *c, int t, tr_dtype second)
+{
+    return check_is_host(c) ? (t ? second : TR_F32) : t ? TR_F8_E4M3 : tr_stream_dtype(check_stream(c));
+}
+
 BENCH_OP(linear_back)
 {
-    static const int64_t shapes[][3] = { { 256, 256, 256 }, { 256, 1024, 256 }, { 1024, 256, 1024 }, { 1024, 1024, 256 }, { 1024, 2432, 2432 }, { 1, 256, 256 }, { 2, 9728, 2432 } };
+    static const int64_t shapes[][3] = { { 256, 256, 256 }, { 256, 1024, 256 }, { 1024, 256, 1024 }, { 1024, 1024, 256 }, { 1024, 2432, 2432 }, { 1, 256, 256 }, { 2, 9728, 2432 },
+                                        { 4096, 2432, 2432 }, { 4096, 7296, 2432 }, { 4096, 9728, 2432 }, { 4096, 2432, 9728 }, { 16384, 2432, 2432 }, { 16384, 2432, 16 } };
     for (int t = 0; t < 2; t++)
-        for (int i = 0; i < 7; i++) {
+        for (int i = 0; i < (check_is_host(c) ? 7 : 13); i++) {
             const int64_t n = shapes[i][0], m = shapes[i][1], k = shapes[i][2];
-            for (bench_begin(c, "%s %d x %d -> %d", t ? "F16" : "F32", (int)n, (int)m, (int)k); bench_more(c);) {
-                tr_tensor dy = bench_tensor(c, TR_F32, TR_DIMS(n, m)), w = bench_tensor(c, t ? TR_F16 : TR_F32, TR_DIMS(m, k)), dx = bench_tensor(c, TR_F32, TR_DIMS(n, k));
+            const tr_dtype type = stored(c, t, TR_F16);
+            if (!check_is_host(c) && t && tr_stream_dtype(check_stream(c)) == TR_F32) break;
+            for (bench_begin(c, "%s %d x %d -> %d", tr_dtype_name(type), (int)n, (int)m, (int)k); bench_more(c);) {
+                tr_tensor dy = bench_input(c, TR_DIMS(n, m)), w = bench_tensor(c, type, TR_DIMS(m, k)), dx = bench_input(c, TR_DIMS(n, k));
                 BENCH_TIME(c, tr_linear_back(check_stream(c), dx, dy, w, tr_none(), tr_none(), NULL));
             }
         }
 }
 
+/* What the blocks of the full-size model ask of a product besides the bias. */
+static void bench_epilogues(check *c)
+{
+    static const char *const names[] = { "GELU", "gate, residual", "residual", "low rank 16", "low rank 16, GELU", "low rank 16, gate, residual" };
+    static const int64_t shapes[][3] = { { 8192, 2432, 9728 }, { 8192, 9728, 2432 }, { 8192, 9728, 2432 }, { 8192, 2432, 7296 }, { 8192, 2432, 9728 }, { 8192, 2432, 2432 } };
+    const tr_dtype type = tr_stream_dtype(check_stream(c));
+    for (int i = 0; i < 6; i++) {
+        const int64_t n = shapes[i][0], k = shapes[i][1], m = shapes[i][2];
+        for (bench_begin(c, "%d x %d -> %d, %s", (int)n, (int)k, (int)m, names[i]); bench_more(c);) {
+            tr_tensor x = bench_input(c, TR_DIMS(n, k)), w = bench_tensor(c, type, TR_DIMS(m, k)), b = bench_tensor(c, type, TR_DIMS(m)), y = bench_input(c, TR_DIMS(n, m));
+            tr_tensor low = i < 3 ? tr_none() : bench_input(c, TR_DIMS(n, 16)), up = i < 3 ? tr_none() : bench_tensor(c, TR_F32, TR_DIMS(m, 16));
+            tr_epilogue e = { .act = i == 0 || i == 4 ? TR_ACT_GELU_TANH : TR_ACT_NONE };
+            if (i == 1 || i == 5) e.gate = bench_input(c, TR_DIMS(2, m));
+            if (i == 1 || i == 2 || i == 5) e.residual = y;
+            BENCH_TIME(c, tr_linear(check_stream(c), y, x, w, b, low, up, &e));
+        }
+    }
+}
+
 BENCH_OP(linear)
 {
     static const int64_t shapes[][3] = { { 512, 256, 256 }, { 1178, 256, 256 }, { 1178, 256, 1024 }, { 1178, 1024, 256 }, { 1024, 2432, 2432 },
-                                        { 1024, 2432, 9728 }, { 1024, 9728, 2432 }, { 2, 2432, 9728 } };
+                                        { 1024, 2432, 9728 }, { 1024, 9728, 2432 }, { 2, 2432, 9728 },
+                                        { 8192, 2432, 7296 }, { 8192, 2432, 2432 }, { 8192, 2432, 9728 }, { 8192, 9728, 2432 },
+                                        { 666, 2432, 7296 }, { 666, 2432, 2432 }, { 666, 2432, 9728 }, { 666, 9728, 2432 }, { 8192, 2432, 16 } };
     for (int t = 0; t < 2; t++)
-        for (int i = 0; i < 8; i++) {
+        for (int i = 0; i < (check_is_host(c) ? 8 : 17); i++) {
             const int64_t n = shapes[i][0], k = shapes[i][1], m = shapes[i][2];
-            for (bench_begin(c, "%s %d x %d -> %d", t ? "BF16" : "F32", (int)n, (int)k, (int)m); bench_more(c);) {
-                tr_tensor x = bench_tensor(c, TR_F32, TR_DIMS(n, k)), w = bench_tensor(c, t ? TR_BF16 : TR_F32, TR_DIMS(m, k));
-                tr_tensor b = bench_tensor(c, t ? TR_BF16 : TR_F32, TR_DIMS(m)), y = bench_tensor(c, TR_F32, TR_DIMS(n, m));
+            const tr_dtype type = stored(c, t, TR_BF16);
+            if (!check_is_host(c) && t && tr_stream_dtype(check_stream(c)) == TR_F32) break;
+            for (bench_begin(c, "%s %d x %d -> %d", tr_dtype_name(type), (int)n, (int)k, (int)m); bench_more(c);) {
+                tr_tensor x = bench_input(c, TR_DIMS(n, k)), w = bench_tensor(c, type, TR_DIMS(m, k));
+                tr_tensor b = bench_tensor(c, type, TR_DIMS(m)), y = bench_input(c, TR_DIMS(n, m));
                 BENCH_TIME(c, tr_linear(check_stream(c), y, x, w, b, tr_none(), tr_none(), NULL));
             }
         }
+    if (!check_is_host(c)) bench_epilogues(c);
 }

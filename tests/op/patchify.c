@@ -22,7 +22,7 @@ CHECK_OP(patchify)
 BENCH_OP(patchify)
 {
     for (bench_begin(c, "2 x 16 x 128 x 128, patches of 2"); bench_more(c);) {
-        tr_tensor image = bench_tensor(c, TR_F32, TR_DIMS(2, 16, 128, 128)), tokens = bench_tensor(c, TR_F32, TR_DIMS(2, 4096, 64));
+        tr_tensor image = bench_input(c, TR_DIMS(2, 16, 128, 128)), tokens = bench_input(c, TR_DIMS(2, 4096, 64));
         BENCH_TIME(c, tr_patchify(check_stream(c), tokens, image, 2));
     }
 }

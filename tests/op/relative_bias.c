@@ -29,7 +29,7 @@ CHECK_OP(relative_bias)
     for (int k = 0; k < 5; k++)
         for (int t = 0; t < 4; t++) {
             const int64_t heads = sizes[k][0], n_q = sizes[k][1], n_k = sizes[k][2], n_bucket = sizes[k][3], most = sizes[k][4], side = n_bucket / 2;
-            tr_tensor table = check_weight(c, FILL_NORMAL, types[t], TR_DIMS(n_bucket, heads)), y = check_output(c, TR_DIMS(heads, n_q, n_k));
+            tr_tensor table = check_weight(c, FILL_NORMAL, types[t], TR_DIMS(n_bucket, heads)), y = check_output_as(c, TR_F32, TR_DIMS(heads, n_q, n_k));
             double *want = check_room(c, heads * n_q * n_k), *v = check_f64(c, table);
             for (int64_t h = 0; h < heads; h++)
                 for (int64_t i = 0; i < n_q; i++)

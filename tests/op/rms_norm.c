@@ -43,13 +43,14 @@ CHECK_OP(rms_norm)
 
 BENCH_OP(rms_norm)
 {
-    for (bench_begin(c, "4096 x 38 x 64, strided"); bench_more(c);) {
-        tr_tensor x = tr_slice(bench_tensor(c, TR_F32, TR_DIMS(4096, 3, 38, 64)), 1, 0, 1), w = bench_tensor(c, TR_F16, TR_DIMS(64));
+    const int64_t n = check_is_host(c) ? 4096 : 8192;
+    for (bench_begin(c, "%d x 38 x 64, strided", (int)n); bench_more(c);) {
+        tr_tensor x = tr_slice(bench_input(c, TR_DIMS(n, 3, 38, 64)), 1, 0, 1), w = bench_tensor(c, TR_F16, TR_DIMS(64));
         x = tr_index(x, 1, 0);
         BENCH_TIME(c, tr_rms_norm(check_stream(c), x, x, w, 1e-6f));
     }
     for (bench_begin(c, "256 x 4096"); bench_more(c);) {
-        tr_tensor x = bench_tensor(c, TR_F32, TR_DIMS(256, 4096)), y = bench_tensor(c, TR_F32, TR_DIMS(256, 4096)), w = bench_tensor(c, TR_F16, TR_DIMS(4096));
+        tr_tensor x = bench_input(c, TR_DIMS(256, 4096)), y = bench_input(c, TR_DIMS(256, 4096)), w = bench_tensor(c, TR_F16, TR_DIMS(4096));
         BENCH_TIME(c, tr_rms_norm(check_stream(c), y, x, w, 1e-6f));
     }
 }

@@ -29,7 +29,7 @@ CHECK_OP(round)
                 static const int64_t size[] = { 1, 7, 64, 511, 1025, 16384, 40007 };
                 const int64_t n = f == FILL_N ? (int64_t)(sizeof edges / sizeof *edges) : size[k];
                 tr_tensor x =
-                    f == FILL_N ? check_values(c, TR_F32, TR_DIMS(n), edges) : check_input(c, (check_fill)f, TR_DIMS(1, n));
+                    f == FILL_N ? check_values(c, TR_F32, TR_DIMS(n), edges) : check_input_as(c, (check_fill)f, TR_F32, TR_DIMS(1, n));
                 double *want = check_f64(c, x);
                 for (int64_t i = 0; i < n; i++)
                     want[i] = t ? ref_round(want[i], 8, -126, 0x1.fep127) : ref_round(want[i], 11, -14, 65504);

@@ -18,8 +18,9 @@ CHECK_OP(set)
 
 BENCH_OP(set)
 {
-    for (bench_begin(c, "1024 x 2432"); bench_more(c);) {
-        tr_tensor y = bench_tensor(c, TR_F32, TR_DIMS(1024, 2432));
+    const int64_t n = check_is_host(c) ? 1024 : 16384;
+    for (bench_begin(c, "%d x 2432", (int)n); bench_more(c);) {
+        tr_tensor y = bench_input(c, TR_DIMS(n, 2432));
         BENCH_TIME(c, tr_set(check_stream(c), y, 0));
     }
 }

@@ -17,7 +17,7 @@ CHECK_OP(sum_squares)
     for (int k = 0; k < 7; k++)
         for (check_fill f = 0; f < FILL_N; f++) {
             const int64_t n = size[k];
-            tr_tensor x = check_input(c, f, k % 2 ? TR_DIMS(n) : TR_DIMS(1, n, 1));
+            tr_tensor x = check_input_as(c, f, TR_F32, k % 2 ? TR_DIMS(n) : TR_DIMS(1, n, 1));
             double *x64 = check_f64(c, x), want = 0, got = -1;
             for (int64_t i = 0; i < n; i++) want += x64[i] * x64[i];
             check_ok(c, tr_sum_squares(check_stream(c), x, &got));

@@ -28,7 +28,7 @@ BENCH_OP(timestep_embed)
 {
     float t[2] = { 1000, 500 };
     for (bench_begin(c, "2 x 256"); bench_more(c);) {
-        tr_tensor y = bench_tensor(c, TR_F32, TR_DIMS(2, 256));
+        tr_tensor y = bench_input(c, TR_DIMS(2, 256));
         BENCH_TIME(c, tr_timestep_embed(check_stream(c), y, tr_view(t, TR_F32, TR_DIMS(2))));
     }
 }

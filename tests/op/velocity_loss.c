@@ -32,7 +32,7 @@ CHECK_OP(velocity_loss)
                 tr_tensor v = check_input(c, f, d), x0 = check_input(c, FILL_NORMAL, d),
                           noise = check_input(c, f == FILL_MEAN_1000 ? f : FILL_NORMAL, d);
                 tr_tensor mask = check_values(c, TR_F32, TR_DIMS(b, 1, h, w), m),
-                          weight = back ? check_input(c, FILL_NORMAL, TR_DIMS(b)) : tr_none();
+                          weight = back ? check_input_as(c, FILL_NORMAL, TR_F32, TR_DIMS(b)) : tr_none();
                 tr_tensor sum = check_output_as(c, TR_F64, TR_DIMS(b)), dv = back ? check_output(c, d) : tr_none();
                 free(m);
                 double *v64 = check_f64(c, v), *x64 = check_f64(c, x0), *n64 = check_f64(c, noise), *m64 = check_f64(c, mask),
@@ -71,8 +71,8 @@ BENCH_OP(velocity_loss)
 {
     for (bench_begin(c, "4 x 16 x 128 x 128"); bench_more(c);) {
         const tr_dims d = TR_DIMS(4, 16, 128, 128);
-        tr_tensor dv = bench_tensor(c, TR_F32, d), v = bench_tensor(c, TR_F32, d), x0 = bench_tensor(c, TR_F32, d),
-                  noise = bench_tensor(c, TR_F32, d);
+        tr_tensor dv = bench_input(c, d), v = bench_input(c, d), x0 = bench_input(c, d),
+                  noise = bench_input(c, d);
         tr_tensor mask = bench_tensor(c, TR_F32, TR_DIMS(4, 1, 128, 128)), weight = bench_tensor(c, TR_F32, TR_DIMS(4)),
                   sum = bench_tensor(c, TR_F64, TR_DIMS(4));
         BENCH_TIME(c, tr_velocity_loss(check_stream(c), dv, sum, v, x0, noise, mask, weight));
