@@ -28,11 +28,11 @@ __global__ void turn_plain(float *__restrict__ to, tr_view_of w, int n_m, int n_
     }
 }
 
-/* [m, taps, c_pad] of w [m, c, taps], channels beyond c zero, and the bias in F32; each where asked for. A block does one m. */
-__global__ void turn_rows(tr_view_of to, float *__restrict__ to_bias, tr_view_of w, tr_view_of bias, int n_c, int c_pad, int taps)
+/* [m, taps, c_pad] of w [m, c, taps], channels beyond c zero, and the bias; each where asked for. A block does one m. */
+__global__ void turn_rows(tr_view_of to, tr_view_of to_bias, tr_view_of w, tr_view_of bias, int n_c, int c_pad, int taps)
 {
     const int64_t m = blockIdx.x;
-    if (to_bias && threadIdx.x == 0) to_bias[m] = tr_get(bias, m);
+    if (to_bias.data && threadIdx.x == 0) tr_put(to_bias, m, tr_get(bias, m));
     if (!to.data) return;
     for (int i = (int)threadIdx.x; i < taps * c_pad; i += (int)blockDim.x) {
         const int tap = i / c_pad, chan = i % c_pad;
@@ -62,14 +62,14 @@ __global__ void gather(image_of g)
 }
 
 /* y = z + bias + residual, all dense, eight at a time; y may be z or the residual. Each operand moves once. */
-__global__ void finish(tr_view_of y, tr_view_of z, const float *bias, tr_view_of residual, int64_t n_piece, int pieces_m)
+__global__ void finish(tr_view_of y, tr_view_of z, tr_view_of bias, tr_view_of residual, int64_t n_piece, int pieces_m)
 {
     for (int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x; i < n_piece; i += (int64_t)gridDim.x * THREADS) {
         float v[8], r[8];
         tr_get8(v, z, i * 8);
-        if (bias) {
-            const float *b = bias + i % pieces_m * 8;
-            for (int e = 0; e < 8; e++) v[e] += b[e];
+        if (bias.data) {
+            tr_get8(r, bias, i % pieces_m * 8);
+            for (int e = 0; e < 8; e++) v[e] += r[e];
         }
         if (residual.data) {
             tr_get8(r, residual, i * 8);
@@ -175,7 +175,7 @@ static tress_status narrow(tr_cuda *c, tr_dtype type, tr_tensor y, tr_tensor x, 
         const int64_t image_h = plan ? h : x.shape[1], image_w = plan ? width : x.shape[2];
         const size_t size = tr_dtype_size(type);
         const size_t at_w = reserve(&n_room, turn ? (size_t)(n_m * taps * c_pad) * size : 0);
-        const size_t at_bias = reserve(&n_room, plan && has_bias ? (size_t)n_m * sizeof(float) : 0);
+        const size_t at_bias = reserve(&n_room, plan && has_bias ? (size_t)n_m * size : 0);
         const size_t at_x = reserve(&n_room, image ? (size_t)(x.shape[0] * image_h * image_w * c_pad) * size : 0);
         const size_t at_z = reserve(&n_room, apart ? (size_t)tr_count(y) * size : 0);
         const size_t at_workspace = reserve(&n_room, n_workspace);
@@ -183,8 +183,8 @@ static tress_status narrow(tr_cuda *c, tr_dtype type, tr_tensor y, tr_tensor x, 
         TR_TRY(tr_cuda_room(c, &room, n_room));
         char *at = (char *)room;
         const void *packed = turn ? at + at_w : w.data;
-        float *bias = plan && has_bias ? (float *)(at + at_bias) : nullptr;
-        if (turn || bias) {
+        const tr_view_of bias = { plan && has_bias ? at + at_bias : nullptr, (int)type };
+        if (turn || bias.data) {
             turn_rows<<<(unsigned)n_m, THREADS, 0, c->stream>>>({ turn ? at + at_w : nullptr, (int)type }, bias, tr_of(w), tr_of(b), (int)n_c, (int)c_pad,
                                                                 (int)taps);
             TR_TRY(tr_cuda_launched("conv2d, weights"));
@@ -197,7 +197,7 @@ static tress_status narrow(tr_cuda *c, tr_dtype type, tr_tensor y, tr_tensor x, 
         }
         if (plan) {
             void *z = apart ? at + at_z : y.data;
-            TR_TRY(tr_conv_dnn_run(c, plan, fused, &p, z, image ? at + at_x : x.data, packed, bias, res.data, at + at_workspace));
+            TR_TRY(tr_conv_dnn_run(c, plan, fused, &p, z, image ? at + at_x : x.data, packed, bias.data, res.data, at + at_workspace));
             if (!fused && (has_bias || has_res)) {
                 const int64_t n_piece = tr_count(y) / 8, n_block = (n_piece + THREADS - 1) / THREADS, most = (int64_t)c->n_sm * 32;
                 finish<<<(unsigned)(n_block < most ? n_block : most), THREADS, 0, c->stream>>>(tr_of(y), { z, (int)type }, bias, tr_of(res), n_piece,

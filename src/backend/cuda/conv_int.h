@@ -36,7 +36,8 @@ tress_status tr_conv_plain(tr_cuda *c, const tr_conv_shape *s, const float *pack
 tress_status tr_conv_mma(tr_cuda *c, const tr_conv_shape *s, const void *packed, bool by_8);
 
 /* ---- cuDNN: conv_dnn.cu ---------------------------------------------------------------------------------- */
-/* x, y, w and the residual dense, 16-byte aligned, c and m multiples of 8; w [m, kh, kw, c]; bias F32 [m]. */
+/* x, y, w and the residual dense, 16-byte aligned, c and m multiples of 8; w [m, kh, kw, c]; bias [m], of
+ * the type of x. */
 struct tr_conv_problem {
     int     type, y_type, residual_type;        /* of x and w: F16 or BF16; of y; of the residual, -1 if none */
     bool    bias;

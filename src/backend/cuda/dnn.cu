@@ -160,7 +160,7 @@ tr_dnn_plan *tr_dnn_find(tr_cuda_dnn *dnn, const tr_dnn_key *key)
 }
 
 /* May results come from this engine? */
-static bool is_welcome(tr_cuda_dnn *d, tr_dnn_desc config)
+static bool is_welcome(tr_cuda_dnn *d, tr_dnn_desc config, const tr_dnn_wish *wish)
 {
     static const cudnnBackendNumericalNote_t unwelcome[] = {
         CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC, CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS, CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION,
@@ -169,34 +169,37 @@ static bool is_welcome(tr_cuda_dnn *d, tr_dnn_desc config)
     tr_dnn_desc engine = nullptr;
     int64_t n = 0;
     cudnnBackendNumericalNote_t notes[NOTE_MAX];
+    cudnnBackendBehaviorNote_t behaviour[NOTE_MAX];
     if (d->BackendCreateDescriptor(CUDNN_BACKEND_ENGINE_DESCRIPTOR, &engine) != CUDNN_STATUS_SUCCESS) return false;
     bool ok = d->BackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &n, &engine) == CUDNN_STATUS_SUCCESS &&
               d->BackendGetAttribute(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, NOTE_MAX, &n, notes) == CUDNN_STATUS_SUCCESS;
     for (int64_t i = 0; ok && i < n && i < NOTE_MAX; i++)
         for (size_t k = 0; k < sizeof unwelcome / sizeof *unwelcome; k++) ok = ok && notes[i] != unwelcome[k];
+    ok = ok && d->BackendGetAttribute(engine, CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE, NOTE_MAX, &n, behaviour) == CUDNN_STATUS_SUCCESS;
+    for (int64_t i = 0; ok && i < n && i < NOTE_MAX; i++) ok = wish->may_compile || behaviour[i] != CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION;
     (void)d->BackendDestroyDescriptor(engine);
     return ok;
 }
 
 /* A finished plan of this configuration, or NULL. */
-static tr_dnn_desc try_config(tr_cuda_dnn *d, tr_dnn_desc config, int64_t workspace_max, int64_t *workspace)
+static tr_dnn_desc try_config(tr_cuda_dnn *d, tr_dnn_desc config, const tr_dnn_wish *wish, int64_t *workspace)
 {
     tr_dnn_desc plan = nullptr;
     int64_t n = 0;
-    if (!is_welcome(d, config) || d->BackendCreateDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &plan) != CUDNN_STATUS_SUCCESS) return nullptr;
+    if (!is_welcome(d, config, wish) || d->BackendCreateDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &plan) != CUDNN_STATUS_SUCCESS) return nullptr;
     *workspace = 0;
     if (d->BackendSetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &d->handle) == CUDNN_STATUS_SUCCESS &&
         d->BackendSetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &config) == CUDNN_STATUS_SUCCESS &&
         d->BackendFinalize(plan) == CUDNN_STATUS_SUCCESS &&
         d->BackendGetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &n, workspace) == CUDNN_STATUS_SUCCESS &&
-        *workspace <= workspace_max)
+        *workspace <= wish->workspace_max)
         return plan;
     (void)d->BackendDestroyDescriptor(plan);
     return nullptr;
 }
 
 /* Ask the heuristics in one mode; what comes of it is added to g and p. */
-static void choose(tr_dnn_plan *p, tr_dnn_graph *g, tr_dnn_desc graph, cudnnBackendHeurMode_t mode, int64_t workspace_max)
+static void choose(tr_dnn_plan *p, tr_dnn_graph *g, tr_dnn_desc graph, cudnnBackendHeurMode_t mode, const tr_dnn_wish *wish)
 {
     tr_cuda_dnn *d = g->dnn;
     tr_dnn_desc heuristic = nullptr, config[ENGINE_MAX];
@@ -209,7 +212,7 @@ static void choose(tr_dnn_plan *p, tr_dnn_graph *g, tr_dnn_desc graph, cudnnBack
         d->BackendFinalize(heuristic) == CUDNN_STATUS_SUCCESS &&
         d->BackendGetAttribute(heuristic, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, n_config, &n, config) == CUDNN_STATUS_SUCCESS)
         for (int i = 0; i < n && i < n_config && !p->served; i++) {
-            p->plan = try_config(d, config[i], workspace_max, &p->workspace);
+            p->plan = try_config(d, config[i], wish, &p->workspace);
             if (!p->plan) continue;
             p->served = true;
             TR_ASSERT(g->n_desc + 3 <= TR_DNN_DESC_MAX);
@@ -224,7 +227,7 @@ static void choose(tr_dnn_plan *p, tr_dnn_graph *g, tr_dnn_desc graph, cudnnBack
     if (heuristic) (void)d->BackendDestroyDescriptor(heuristic);
 }
 
-tress_status tr_dnn_plan_make(tr_dnn_plan **out, tr_dnn_graph *g, const tr_dnn_key *key, int64_t workspace_max)
+tress_status tr_dnn_plan_make(tr_dnn_plan **out, tr_dnn_graph *g, const tr_dnn_key *key, const tr_dnn_wish *wish)
 {
     tr_dnn_plan *p = new (std::nothrow) tr_dnn_plan();
     if (!p) return tr_fail(TRESS_E_OOM, "out of memory for a plan of cuDNN");
@@ -233,8 +236,8 @@ tress_status tr_dnn_plan_make(tr_dnn_plan **out, tr_dnn_graph *g, const tr_dnn_k
     tr_dnn_set(g, graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &g->dnn->handle);
     tr_dnn_set(g, graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, g->n_op, g->op);
     tr_dnn_finish(g, graph);
-    if (g->fault == CUDNN_STATUS_SUCCESS) choose(p, g, graph, CUDNN_HEUR_MODE_A, workspace_max);
-    if (g->fault == CUDNN_STATUS_SUCCESS && !p->served) choose(p, g, graph, CUDNN_HEUR_MODE_FALLBACK, workspace_max);
+    if (g->fault == CUDNN_STATUS_SUCCESS) choose(p, g, graph, CUDNN_HEUR_MODE_A, wish);
+    if (g->fault == CUDNN_STATUS_SUCCESS && !p->served) choose(p, g, graph, CUDNN_HEUR_MODE_FALLBACK, wish);
     if (p->served) {
         memcpy(p->desc, g->desc, sizeof p->desc);
         p->n_desc = g->n_desc;

@@ -6,7 +6,7 @@
  *
  *     tr_dnn_graph g(dnn);                             descriptors of g are made and set without looking; the first fault stays
  *     x = tr_dnn_tensor(&g, UID_X, ...); ...
- *     TR_TRY(tr_dnn_plan_make(&plan, &g, key, most));  NULL: not served
+ *     TR_TRY(tr_dnn_plan_make(&plan, &g, key, &wish)); plan->served: is there an engine?
  *     TR_TRY(tr_dnn_run(c, plan, "conv2d", uid, pointer, n, workspace));          https://docs.nvidia.com/deeplearning/cudnn */
 #ifndef TRESS_BACKEND_CUDA_DNN_H
 #define TRESS_BACKEND_CUDA_DNN_H
@@ -86,10 +86,15 @@ cudnnDataType_t tr_dnn_type(int dtype);         /* of F32, F16 and BF16 */
 /* The plan of a problem, or NULL when none was made so far. */
 tr_dnn_plan *tr_dnn_find(tr_cuda_dnn *dnn, const tr_dnn_key *key);
 
-/* Choose an engine for the graph, with at most workspace_max bytes of workspace, and keep the plan under the key; what an engine may
- * not be: nondeterministic, of Winograd's or Fourier's way, of narrower sums or operands than asked for. *out: borrowed, the back
- * end's; not `served` where no engine qualifies. The graph is empty afterwards. Fails: OOM. */
-tress_status tr_dnn_plan_make(tr_dnn_plan **out, tr_dnn_graph *g, const tr_dnn_key *key, int64_t workspace_max);
+typedef struct tr_dnn_wish {
+    int64_t workspace_max;                      /* bytes */
+    bool    may_compile;                        /* engines that are compiled when the plan is made: a second or so */
+} tr_dnn_wish;
+
+/* Choose an engine for the graph and keep the plan under the key; what an engine may not be: nondeterministic, of Winograd's or
+ * Fourier's way, of narrower sums or operands than asked for. *out: borrowed, the back end's; not `served` where no engine
+ * qualifies. The graph is empty afterwards. Fails: OOM. */
+tress_status tr_dnn_plan_make(tr_dnn_plan **out, tr_dnn_graph *g, const tr_dnn_key *key, const tr_dnn_wish *wish);
 
 /* Run a plan on the back end's stream. Fails: GPU, naming `what` and cuDNN's words. */
 tress_status tr_dnn_run(tr_cuda *c, const tr_dnn_plan *p, const char *what, const int64_t *uid, void *const *at, int n, void *workspace);
