@@ -1,6 +1,7 @@
 /* Backward of attention: what every query needs beside its row, then the kernel that takes the operands.
  * delta = d_o . o and the logarithm of the softmax's denominator. Bytes: o and d_o once, 8 for each row: at the speed of memory. */
 #include "backend/cuda/attention_int.h"
+#include "backend/cuda/sdpa.h"
 
 #define LANES 8                                 /* that share a row, eight numbers each: four rows a warp at d = 64 */
 #define THREADS 256
@@ -52,6 +53,9 @@ tress_status tr_cuda_attention_back(tr_stream *s, const tr_attention_back_args *
     tr_cuda *c = tr_cuda_of(s);
     const int64_t n_b = a->q.shape[0], n_q = a->q.shape[1], n_head = a->q.shape[2], d = a->q.shape[3], n_k = a->k.shape[1];
     if (n_b * n_q * n_head * d * n_k == 0) return TRESS_OK;
+    bool served = false;
+    st = tr_cuda_sdpa_back(c, a, &served);
+    if (st != TRESS_OK || served) return st;
     const bool mma = tr_cuda_attention_back_mma_takes(c, a);
     const int64_t n_pad = (n_q + TR_BACK_PAD - 1) / TR_BACK_PAD * TR_BACK_PAD, n_row = n_b * n_head * n_pad;
     const int splits = mma ? tr_cuda_attention_back_splits(c, a) : 1;

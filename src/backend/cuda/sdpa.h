@@ -4,7 +4,7 @@
 
 #include "backend/cuda/cuda.h"
 
-/* Attention over one segment without bias, weights or mask, q, k, v and o of one 16-bit type with 16-byte aligned rows, the head
+/* Attention over segments without bias, weights or mask (several are laid side by side first), q, k, v and o of one 16-bit type with 16-byte aligned rows, the head
  * width a multiple of 8 up to 128. *done: it was served; false (also without cuDNN 9.13.1): nothing has happened, the caller has to
  * do it. P is rounded to 16 bits before its product with v; lse is that of the rounded q and k. Fails: GPU, OOM. */
 tress_status tr_cuda_sdpa(tr_cuda *c, const tr_attention_args *a, bool *done);
