@@ -4,48 +4,31 @@
 
 enum norm_kind { NORM_ADA, NORM_AFFINE, NORM_RMS };
 
-/* y, x, scale, shift - or weight, bias - or weight. LN: a first mean by plain sums; about it the sums of differences and of their
- * squares, of which the first corrects the mean: means far above the spread cost nothing. */
+/* y, x, scale, shift - or weight, bias - or weight. */
 template <norm_kind KIND, int P, int N>
 __global__ void __launch_bounds__(TR_NORM_THREADS) norm_kernel(const __grid_constant__ tr_each<N> e, tr_norm_plan k, float eps)
 {
     __shared__ float room[3 * 16];
     const tr_norm_place t = tr_norm_here(k.lanes, e.n_row, e.d);
     int64_t at[N];
-    float x[P][8], mean = 0;
+    float x[P][8];
     tr_each_row(at, e, t.row);
 #pragma unroll
     for (int p = 0; p < P; p++) tr_get_piece(x[p], e.v[1], at[1] + (t.lane + p * k.lanes) * 8, t.len(p, k.lanes), e.by_8 >> 1 & 1);
-    float sum[1] = { 0 }, two[2] = { 0, 0 };
-    if (KIND != NORM_RMS) {
-#pragma unroll
-        for (int p = 0; p < P; p++)
-            sum[0] += ((x[p][0] + x[p][1]) + (x[p][2] + x[p][3])) + ((x[p][4] + x[p][5]) + (x[p][6] + x[p][7]));
-        tr_norm_sum(sum, k.lanes, room);
-        mean = sum[0] * k.mean_hi;
-    }
+    float rest = 0, sum[1] = { 0 }, r;
+    if (KIND != NORM_RMS) tr_norm_center(x, rest, k, (float)t.d, [&](int p) { return t.len(p, k.lanes); }, room + 16);
 #pragma unroll
     for (int p = 0; p < P; p++) {
-        const int len = t.len(p, k.lanes);
-        float part = 0, squares = 0;
+        float squares = 0;
 #pragma unroll
-        for (int j = 0; j < 8; j++) {
-            if (KIND != NORM_RMS) x[p][j] = j < len ? x[p][j] - mean : 0.0f;
-            part += x[p][j];
-            squares = fmaf(x[p][j], x[p][j], squares);
-        }
-        two[0] += part;
-        two[1] += squares;
+        for (int j = 0; j < 8; j++) squares = fmaf(x[p][j], x[p][j], squares);
+        sum[0] += squares;
     }
-    float rest = 0, r;
+    tr_norm_sum(sum, k.lanes, room);
     if (KIND == NORM_RMS) {
-        sum[0] = two[1];
-        tr_norm_sum(sum, k.lanes, room);
         r = tr_norm_rsqrt(fmaf(sum[0], k.mean_hi, fmaf(sum[0], k.mean_lo, eps)));
     } else {
-        tr_norm_sum(two, k.lanes, room + 16);
-        rest = two[0] * k.mean_hi;              /* the mean of x - mean */
-        const float var = fmaf(-rest, rest, two[1] * k.mean_hi);
+        const float var = fmaf(-rest, rest, sum[0] * k.mean_hi);
         r = tr_norm_rsqrt((var < 0 ? 0 : var) + eps);
     }
 #pragma unroll

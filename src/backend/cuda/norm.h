@@ -45,26 +45,67 @@ static inline tr_tensor tr_under(tr_tensor w, const tr_tensor &x)
     return t;
 }
 
-/* sum[k] over the threads of a row, the same in each; all threads of the block call. room: 16 N values that no other sum of this
- * launch uses. The order is fixed. */
-template <int N> __device__ inline void tr_norm_sum(float (&sum)[N], int lanes, float *room)
+/* v of all threads of a row joined by add(v, another's), the same in each; all threads of the block call. room: 16 N values that
+ * nothing else of this launch uses. The order is fixed, and add must not care for which of the two comes first. */
+template <int N, typename F> __device__ inline void tr_norm_join(float (&v)[N], int lanes, float *room, const F &add)
 {
-    for (int i = (lanes < 32 ? lanes : 32) >> 1; i; i >>= 1)
+    float other[N];
+    for (int i = (lanes < 32 ? lanes : 32) >> 1; i; i >>= 1) {
 #pragma unroll
-        for (int k = 0; k < N; k++) sum[k] += __shfl_xor_sync(0xffffffffu, sum[k], i);
+        for (int k = 0; k < N; k++) other[k] = __shfl_xor_sync(0xffffffffu, v[k], i);
+        add(v, other);
+    }
     if (lanes <= 32) return;
     const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, n = lanes >> 5;
     if (lane == 0)
 #pragma unroll
-        for (int k = 0; k < N; k++) room[k * 16 + warp] = sum[k];
+        for (int k = 0; k < N; k++) room[k * 16 + warp] = v[k];
     __syncthreads();
 #pragma unroll
-    for (int k = 0; k < N; k++) sum[k] = lane < n ? room[k * 16 + lane] : 0.0f;
-    for (int i = 8; i; i >>= 1)                 /* at most 16 warps: lanes 0 to 15 hold all there is */
+    for (int k = 0; k < N; k++) v[k] = lane < n ? room[k * 16 + lane] : 0.0f;
+    for (int i = 8; i; i >>= 1) {               /* at most 16 warps: lanes 0 to 15 hold all there is */
 #pragma unroll
-        for (int k = 0; k < N; k++) sum[k] += __shfl_xor_sync(0xffffffffu, sum[k], i);
+        for (int k = 0; k < N; k++) other[k] = __shfl_xor_sync(0xffffffffu, v[k], i);
+        add(v, other);
+    }
 #pragma unroll
-    for (int k = 0; k < N; k++) sum[k] = __shfl_sync(0xffffffffu, sum[k], 0);
+    for (int k = 0; k < N; k++) v[k] = __shfl_sync(0xffffffffu, v[k], 0);
+}
+
+template <int N> struct tr_norm_plus {
+    __device__ void operator()(float (&v)[N], const float (&other)[N]) const
+    {
+        for (int k = 0; k < N; k++) v[k] += other[k];
+    }
+};
+template <int N> __device__ inline void tr_norm_sum(float (&sum)[N], int lanes, float *room) { tr_norm_join(sum, lanes, room, tr_norm_plus<N>{}); }
+
+/* (sum, what its roundings left out): Knuth's sum of two, whose error is a float. */
+struct tr_norm_plus_exact {
+    __device__ void operator()(float (&v)[2], const float (&other)[2]) const
+    {
+        const float sum = v[0] + other[0], part = sum - v[0], error = (v[0] - (sum - part)) + (other[0] - part);
+        v[0] = sum;
+        v[1] = (v[1] + other[1]) + error;
+    }
+};
+
+/* The mean of a row is mean + rest, and x becomes x - mean, 0 beyond the row's end. As good as by float64 sums: small values of
+ * a row whose mean is near 0 keep their digits, and so does a small spread far from 0. room: 32 values. */
+template <int P, typename LEN> __device__ inline void tr_norm_center(float (&x)[P][8], float &rest, const tr_norm_plan &k, float d, const LEN &len, float *room)
+{
+    float sum[2] = { 0, 0 };
+#pragma unroll
+    for (int p = 0; p < P; p++)
+#pragma unroll
+        for (int j = 0; j < 8; j++) tr_norm_plus_exact{}(sum, { x[p][j], 0 });
+    tr_norm_join(sum, k.lanes, room, tr_norm_plus_exact{});
+    const float mean = sum[0] * k.mean_hi;
+    rest = (fmaf(-mean, d, sum[0]) + sum[1]) * k.mean_hi;
+#pragma unroll
+    for (int p = 0; p < P; p++)
+#pragma unroll
+        for (int j = 0; j < 8; j++) x[p][j] = j < len(p) ? x[p][j] - mean : 0.0f;
 }
 
 /* 1 / sqrt(v), within one unit: a step of Newton with the products' rounding errors. */
