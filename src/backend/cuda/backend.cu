@@ -10,7 +10,7 @@ tress_status tr_cuda_check(cudaError_t e, const char *what)
 {
     if (e == cudaSuccess) return TRESS_OK;
     (void)cudaGetLastError();                   /* an error that is not sticky ends here */
-    return tr_fail(e == cudaErrorMemoryAllocation ? TRESS_E_OOM : TRESS_E_GPU, "CUDA, %s: %s (%s)", what, cudaGetErrorString(e), cudaGetErrorName(e));
+    return tr_fail(TRESS_E_GPU, "CUDA, %s: %s (%s)", what, cudaGetErrorString(e), cudaGetErrorName(e));
 }
 
 tress_status tr_cuda_room(tr_cuda *c, void **out, size_t n)
@@ -72,7 +72,16 @@ done:
     return st;
 }
 
-static tress_status cuda_take(void *, void **out, size_t n) { return tr_cuda_check(cudaMalloc(out, n ? n : 1), "taking memory"); }
+static tress_status cuda_take(void *, void **out, size_t n)
+{
+    size_t free_bytes = 0, all_bytes = 0;
+    const cudaError_t e = cudaMalloc(out, n ? n : 1);
+    if (e != cudaErrorMemoryAllocation) return tr_cuda_check(e, "taking memory");
+    (void)cudaGetLastError();
+    TR_ASSERT(cudaMemGetInfo(&free_bytes, &all_bytes) == cudaSuccess || all_bytes == 0);
+    return tr_fail(TRESS_E_GPU, "the GPU is out of memory: %.1f MiB more are needed, %.1f of its %.1f MiB are free", (double)n / (1 << 20),
+                   (double)free_bytes / (1 << 20), (double)all_bytes / (1 << 20));
+}
 static void cuda_give(void *, void *p, size_t) { (void)cudaFree(p); }
 
 static tress_status cuda_sync(void *self)

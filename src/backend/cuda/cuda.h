@@ -38,7 +38,7 @@ tr_cuda *tr_cuda_of(const tr_stream *s);
  * stream share it. Fails: GPU (out of memory). */
 tress_status tr_cuda_room(tr_cuda *c, void **out, size_t n);
 
-/* cudaSuccess, or TRESS_E_GPU (TRESS_E_OOM when memory is out) with what was done and CUDA's own words. */
+/* cudaSuccess, or TRESS_E_GPU with what was done and CUDA's own words. */
 tress_status tr_cuda_check(cudaError_t e, const char *what);
 /* After a launch: its own error if it could not start. */
 static inline tress_status tr_cuda_launched(const char *op) { return tr_cuda_check(cudaGetLastError(), op); }
