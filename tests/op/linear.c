@@ -157,6 +157,21 @@ CHECK_OP(linear)
         }
     for (int i = 0; i < 4; i++)
         for (check_fill f = 0; f < FILL_N; f++) one(c, f, types[i], 33, 100, 45, kinds[0]);
+    if (!check_is_host(c)) {                    /* all of it inside of the product, where operands lie as the library likes */
+        static const int64_t even[][3] = { { 28, 64, 64 }, { 70, 256, 128 }, { 560, 136, 192 } };
+        static const kind fused[] = {
+            { .bias = true, .residual = true, .n_gate = 7 },
+            { .bias = true, .low = true, .residual = true, .in_place = true, .n_gate = 7, .scale = 0.5f },
+            { .low = true, .n_gate = 1 },
+            { .bias = true, .low = true, .residual = true, .scale = 3 },
+            { .act = TR_ACT_GELU_TANH, .bias = true, .low = true, .scale = 0.5f },
+            { .act = TR_ACT_GELU_TANH },
+            { .act = TR_ACT_SILU, .bias = true, .mul = true, .n_gate = 70, .residual = true, .in_place = true },
+        };
+        for (int i = 0; i < 3; i++)
+            for (int k = 0; k < 7; k++)
+                for (int t = 0; t < 2; t++) one(c, FILL_NORMAL, t ? types[(i + k) % 4] : tr_stream_dtype(check_stream(c)), even[i][0], even[i][1], even[i][2], fused[k]);
+    }
     for (tr_act act = TR_ACT_SILU; act <= TR_ACT_GELU_QUICK; act++) activations(c, act);
     for (int i = 1; i < 4; i++) {
         every_value(c, types[i], 2, 1);
@@ -179,16 +194,19 @@ CHECK_OP(linear_back)
             one(c, i < 5 ? (check_fill)((i + k) % FILL_N) : FILL_NORMAL, types[(i + k) % 4], sizes[i][0], sizes[i][1], sizes[i][2], kinds[k]);
     for (int i = 0; i < 4; i++)
         for (check_fill f = 0; f < FILL_N; f++) one(c, f, types[i], i % 2 ? 3 : 33, 100, 45, kinds[2]);
+    for (int k = 0; k < 5 && !check_is_host(c); k++)
+        for (int t = 0; t < 2; t++) one(c, FILL_NORMAL, t ? types[k % 4] : tr_stream_dtype(check_stream(c)), 70, 136, 64, kinds[k]);
 }
 
 /* dw += dy^T x, rows of both strided. */
 CHECK_OP(linear_grad)
 {
-    static const int64_t shapes[][3] = { { 1, 1, 1 }, { 5, 3, 70 }, { 300, 16, 130 }, { 257, 130, 16 }, { 64, 67, 67 }, { 40, 1100, 1030 }, { 600, 1, 33 } };   /* n, m, k */
-    for (int i = 0; i < 7; i++)
+    static const int64_t shapes[][3] = { { 1, 1, 1 }, { 5, 3, 70 }, { 300, 16, 130 }, { 257, 130, 16 }, { 64, 67, 67 }, { 40, 1100, 1030 }, { 600, 1, 33 },
+                                        { 70, 16, 136 }, { 16384, 16, 64 }, { 8192, 64, 16 } };   /* n, m, k; the last three on a GPU alone */
+    for (int i = 0; i < (check_is_host(c) ? 7 : 10); i++)
         for (check_fill f = 0; f < FILL_N; f++) {
-            const int64_t n = shapes[i][0], m = shapes[i][1], k = shapes[i][2], pad = i % 2 ? 3 : 0;
-            if (i == 5 && f > 0) break;
+            const int64_t n = shapes[i][0], m = shapes[i][1], k = shapes[i][2], pad = i % 2 && i < 9 ? 3 : 0;
+            if ((i == 5 || i >= 8) && f > 0) break;
             tr_tensor dy = rows(check_input(c, f, TR_DIMS(n, m + pad)), m), x = rows(check_input(c, f == FILL_TINY ? f : FILL_NORMAL, TR_DIMS(n, k + pad)), k);
             tr_tensor dw = check_input_as(c, FILL_NORMAL, TR_F32, TR_DIMS(m, k));
             const tr_dtype kept = tr_stream_dtype(check_stream(c));
