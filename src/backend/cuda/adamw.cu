@@ -36,7 +36,7 @@ static tress_status too_long(const char *op, int64_t n)
     return tr_fail(TRESS_E_SHAPE, "CUDA, %s: found %lld parameters, expected at most %lld", op, (long long)n, (long long)INT32_MAX * 256);
 }
 
-__global__ void __launch_bounds__(256) adamw_kernel(float *p, float *m, float *v, const float *g, int64_t n, const factors k)
+static __global__ void __launch_bounds__(256) adamw_kernel(float *p, float *m, float *v, const float *g, int64_t n, const factors k)
 {
     const int64_t i = (int64_t)blockIdx.x * 256 + threadIdx.x;
     if (i >= n) return;
@@ -119,7 +119,7 @@ struct adamw8_args {
 };
 
 /* A block of threads is a block of moments, and then every gridDim-th. */
-__global__ void __launch_bounds__(TR_ADAMW8_BLOCK) adamw8_kernel(const __grid_constant__ adamw8_args a)
+static __global__ void __launch_bounds__(TR_ADAMW8_BLOCK) adamw8_kernel(const __grid_constant__ adamw8_args a)
 {
     __shared__ float value_m[256], value_v[256];
     __shared__ unsigned most[2][2][TR_ADAMW8_BLOCK / 32];     /* this turn's and the last one's; of m and v; of each warp */

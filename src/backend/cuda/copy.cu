@@ -72,7 +72,7 @@ __device__ static inline void place(int64_t &y, int64_t &x, const shape &a, int6
     }
 }
 
-__global__ void __launch_bounds__(256) each_kernel(const __grid_constant__ shape a, const mover move, int64_t n)
+static __global__ void __launch_bounds__(256) each_kernel(const __grid_constant__ shape a, const mover move, int64_t n)
 {
     const int64_t i = (int64_t)blockIdx.x * 256 + threadIdx.x;
     int64_t y, x;
@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(256) each_kernel(const __grid_constant__ shape
 }
 
 /* The same where what moves is 16 bytes. */
-__global__ void __launch_bounds__(256) each16_kernel(const __grid_constant__ shape a, uint4 *to, const uint4 *from, int64_t n)
+static __global__ void __launch_bounds__(256) each16_kernel(const __grid_constant__ shape a, uint4 *to, const uint4 *from, int64_t n)
 {
     const int64_t i = (int64_t)blockIdx.x * 256 + threadIdx.x;
     int64_t y, x;
@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(256) each16_kernel(const __grid_constant__ sha
 /* [n_a, n_b]: y steps by 1 along a, x by 1 along b; `outer` the other dimensions. Elements of up to 4 bytes. */
 struct turn { int64_t n_a, n_b, x_a, y_b, tiles_a, tiles_b; shape outer; };
 
-__global__ void __launch_bounds__(TILE * 8) turn_kernel(const __grid_constant__ turn k, const mover move)
+static __global__ void __launch_bounds__(TILE * 8) turn_kernel(const __grid_constant__ turn k, const mover move)
 {
     __shared__ uint32_t tile[TILE][TILE + 1];
     const int tx = threadIdx.x % TILE, ty = threadIdx.x / TILE;

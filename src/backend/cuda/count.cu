@@ -1,7 +1,7 @@
 /* How many elements are NaN or infinite. Bound by memory: every element is read once. Whole numbers, so the order is free. */
 #include "backend/cuda/each.h"
 
-__global__ void __launch_bounds__(256) count_kernel(unsigned long long *total, tr_view_of x, int64_t n, bool by_8)
+static __global__ void __launch_bounds__(256) count_kernel(unsigned long long *total, tr_view_of x, int64_t n, bool by_8)
 {
     __shared__ unsigned long long room[33];
     unsigned long long bad = 0;

@@ -136,7 +136,7 @@ struct factor_args {
 
 /* a = weight / std, b = bias - mean weight / std for the channels of a group of an image; a block each. All rows of an image count
  * the same number of values. */
-__global__ void __launch_bounds__(256) factors_kernel(const factor_args k)
+static __global__ void __launch_bounds__(256) factors_kernel(const factor_args k)
 {
     __shared__ double room[33];
     const int64_t g = blockIdx.x, image = blockIdx.y;

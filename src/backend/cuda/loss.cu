@@ -4,7 +4,7 @@
 #include "backend/cuda/each.h"
 
 /* sum[i] = the sum of part[i, :], a warp each */
-__global__ void __launch_bounds__(32) parts_kernel(double *sum, const double *part, int n_part)
+static __global__ void __launch_bounds__(32) parts_kernel(double *sum, const double *part, int n_part)
 {
     double t = 0;
     for (int i = threadIdx.x; i < n_part; i += 32) t += part[(int64_t)blockIdx.x * n_part + i];
@@ -20,7 +20,7 @@ struct loss_args {
     int64_t  n, plane;                          /* values of a sample */
 };
 
-__global__ void __launch_bounds__(256) velocity_kernel(const loss_args k)
+static __global__ void __launch_bounds__(256) velocity_kernel(const loss_args k)
 {
     __shared__ double room[33];
     const int64_t sample = blockIdx.y;
@@ -59,7 +59,7 @@ done:
 }
 
 /* ---- the sum of squares ----------------------------------------------------------------------------------- */
-__global__ void __launch_bounds__(256) squares_kernel(double *part, tr_view_of x, int64_t n, bool by_8)
+static __global__ void __launch_bounds__(256) squares_kernel(double *part, tr_view_of x, int64_t n, bool by_8)
 {
     __shared__ double room[33];
     double t = 0;

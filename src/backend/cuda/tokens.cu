@@ -18,7 +18,7 @@ static tress_status grid_for(unsigned *out, int64_t n, const char *op)
 /* ---- embed ----------------------------------------------------------------------------------------------- */
 struct ids_of { int32_t id[HOST_MOST]; };
 
-__global__ void __launch_bounds__(128) embed_kernel(tr_view_of y, int64_t y_step, bool y_by_8, tr_view_of table, bool table_by_8, int64_t d, const __grid_constant__ ids_of ids)
+static __global__ void __launch_bounds__(128) embed_kernel(tr_view_of y, int64_t y_step, bool y_by_8, tr_view_of table, bool table_by_8, int64_t d, const __grid_constant__ ids_of ids)
 {
     const int64_t row = ids.id[blockIdx.y], j = ((int64_t)blockIdx.x * 128 + threadIdx.x) * 8;
     float x[8];
@@ -57,7 +57,7 @@ struct patch_args {
     int64_t    image[3], token[2], c, h, w, p, n;
 };
 
-__global__ void __launch_bounds__(256) patchify_kernel(const patch_args k)
+static __global__ void __launch_bounds__(256) patchify_kernel(const patch_args k)
 {
     int64_t i = (int64_t)blockIdx.x * 256 + threadIdx.x, q;
     if (i >= k.n) return;
@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(256) patchify_kernel(const patch_args k)
     tr_put(k.to, at, tr_get(k.from, b * k.image[0] + ch * k.image[1] + (row * k.p + py) * k.image[2] + col * k.p + px));
 }
 
-__global__ void __launch_bounds__(256) unpatchify_kernel(const patch_args k)
+static __global__ void __launch_bounds__(256) unpatchify_kernel(const patch_args k)
 {
     int64_t i = (int64_t)blockIdx.x * 256 + threadIdx.x, q;
     if (i >= k.n) return;
@@ -118,7 +118,7 @@ done:
 struct times_of { float t[HOST_MOST]; };
 
 /* Frequencies and angles are rounded to float exactly where the CPU rounds them: an angle near 1000 has only 3e-5 left. */
-__global__ void __launch_bounds__(128) timestep_kernel(tr_view_of y, int64_t y_step, int64_t half, const __grid_constant__ times_of times)
+static __global__ void __launch_bounds__(128) timestep_kernel(tr_view_of y, int64_t y_step, int64_t half, const __grid_constant__ times_of times)
 {
     const int64_t i = (int64_t)blockIdx.x * 128 + threadIdx.x, at = blockIdx.y * y_step + i;
     if (i >= half) return;
@@ -161,7 +161,7 @@ __device__ static inline int64_t bucket_of(int64_t a, int64_t n, int64_t most)
 }
 
 /* A thread takes one pair of places for all heads: one bucket, and neighbours write neighbours. */
-__global__ void __launch_bounds__(256) bias_kernel(float *y, tr_view_of table, int64_t heads, int64_t n_q, int64_t n_k, int64_t n_bucket, int64_t most)
+static __global__ void __launch_bounds__(256) bias_kernel(float *y, tr_view_of table, int64_t heads, int64_t n_q, int64_t n_k, int64_t n_bucket, int64_t most)
 {
     const int64_t at = (int64_t)blockIdx.x * 256 + threadIdx.x;
     if (at >= n_q * n_k) return;
