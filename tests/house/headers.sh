@@ -11,6 +11,7 @@ n=0 bad=0
 for h in $(cd include && find . -name '*.h' | sed 's,^\./,,') $(cd src && find . -name '*.h' | sed 's,^\./,,' | LC_ALL=C sort); do
     case $h in
     *_inl.h | *_kernels.h) continue ;;      # text that is compiled once for each instruction set, no header
+    backend/cuda/*) continue ;;             # CUDA C++, which nvcc alone reads
     cli/*) inc=${h#cli/}; more=-Isrc/cli ;;
     *) inc=$h; more= ;;
     esac
