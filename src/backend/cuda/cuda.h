@@ -134,7 +134,7 @@ static inline bool tr_by_8(tr_tensor t, int64_t d, int64_t step)
 /* x / (1 + exp(-k)). Below 0 it is x e / (1 + e) with e = exp(k) in two halves, so that it ends gradually where e would be 0. */
 __device__ inline float tr_times_sigmoid(float x, float k)
 {
-    const float half = expf(-0.5f * fabsf(k)), y = x * __fdividef(1.0f, 1.0f + half * half);
+    const float half = expf(-0.5f * fabsf(k)), y = x / (1.0f + half * half);
     return k < 0 ? y * half * half : y;
 }
 
