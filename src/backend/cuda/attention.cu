@@ -9,5 +9,6 @@ tress_status tr_cuda_attention(tr_stream *s, const tr_attention_args *a)
     bool done = false;
     const tress_status st = tr_cuda_sdpa(c, a, &done);
     if (st != TRESS_OK || done) return st;
+    if (tr_cuda_attention_sm90_takes(c, a)) return tr_cuda_attention_sm90(c, a);
     return tr_cuda_attention_mma_takes(c, a) ? tr_cuda_attention_mma(c, a) : tr_cuda_attention_plain(c, a);
 }

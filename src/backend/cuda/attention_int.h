@@ -27,8 +27,10 @@ static inline bool tr_heads_by_16(tr_tensor t, tr_dtype dtype)
 
 /* Whether the kernels of 16-bit products take it; the plain ones take everything. */
 bool tr_cuda_attention_mma_takes(const tr_cuda *c, const tr_attention_args *a);
+bool tr_cuda_attention_sm90_takes(const tr_cuda *c, const tr_attention_args *a);
 bool tr_cuda_attention_back_mma_takes(const tr_cuda *c, const tr_attention_back_args *a);
 tress_status tr_cuda_attention_mma(tr_cuda *c, const tr_attention_args *a);
+tress_status tr_cuda_attention_sm90(tr_cuda *c, const tr_attention_args *a);
 tress_status tr_cuda_attention_plain(tr_cuda *c, const tr_attention_args *a);
 /* Backward: delta [b, h, n_pad] and log2 [b, h, n_pad] as tr_cuda_attention_back makes them. */
 struct tr_back_rows {

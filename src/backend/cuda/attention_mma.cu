@@ -6,68 +6,7 @@
  * of a tile take twice as long as its exponentials on 8.0, and about as long on 9.0. Fragments of keys and values are read from shared
  * memory once per warp: 32 queries a warp need half of what it delivers. Bytes: q, k, v, o once; k and v again for every block, from the
  * second-level cache. */
-#include "backend/cuda/attention_int.h"
-
-struct part {
-    const char  *k, *v;
-    int64_t      k_b, k_n, k_h, v_b, v_n, v_h;  /* bytes */
-    const float *bias, *key_logw, *query_logw;
-    int          n;
-    bool         causal;
-};
-
-struct operands {
-    const char *q;
-    int64_t     q_b, q_n, q_h;                  /* bytes */
-    tr_heads    o;
-    float      *lse;
-    int         n_q, n_head, d, n_part;
-    float       scale2;                         /* scale log2 e: exponentials are powers of two */
-    part        p[TR_SEGMENT_MAX];
-};
-
-/* A tile of keys: where it begins in which segment. */
-struct cursor { int i, at; };
-
-/* Keys of a segment that queries below `last` see. */
-__device__ static inline int keys_of(const part &p, int last) { return p.causal && last < p.n ? last : p.n; }
-
-/* The cursor itself if keys are left there, else the next segment that has some; i == n_part: there is none. */
-__device__ static inline cursor settle(const operands &a, cursor c, int last)
-{
-    while (c.i < a.n_part && c.at >= keys_of(a.p[c.i], last)) c = { c.i + 1, 0 };
-    return c;
-}
-
-/* s becomes the logarithm (base 2) of what a weight is: scale, bias and weights added, unseen keys at minus infinity.
- * row, key: those of s[0][0][0]. */
-template <int MT, int NT>
-__device__ static inline void finish_scores(float (&s)[MT][NT][4], const operands &a, const part &p, int h, int row, int key)
-{
-#pragma unroll
-    for (int m = 0; m < MT; m++)
-#pragma unroll
-        for (int r = 0; r < 2; r++) {
-            const int i = row + m * 16 + r * 8;
-            const float own = p.query_logw && i < a.n_q ? p.query_logw[i] : 0;
-            const int seen = own == -INFINITY ? 0 : p.causal && i < p.n ? i + 1 : p.n;          /* keys below it count */
-            const float *bias = p.bias && i < a.n_q ? p.bias + ((int64_t)h * a.n_q + i) * p.n : nullptr;
-#pragma unroll
-            for (int n = 0; n < NT; n++)
-#pragma unroll
-                for (int e = 0; e < 2; e++) {
-                    const int j = key + n * 8 + e;
-                    float x = -INFINITY;
-                    if (j < seen) {
-                        float more = own;
-                        if (bias) more += bias[j];
-                        if (p.key_logw) more += p.key_logw[j];
-                        x = fmaf(s[m][n][r * 2 + e], a.scale2, more * TR_LOG2E);
-                    }
-                    s[m][n][r * 2 + e] = x;
-                }
-        }
-}
+#include "backend/cuda/attention_parts.h"
 
 /* RW warps of MT x 16 queries each, times CW that share the columns of the result among them and make the scores each for itself;
  * tiles of BK keys. Q_REGS: the queries' fragments stay in registers. */
@@ -152,37 +91,18 @@ static __global__ void __launch_bounds__(RW * CW * 32, RW * CW <= 4 && D <= 128 
 
         const part &p = a.p[now.i];
         float mul = a.scale2;                   /* s mul is the logarithm of a weight */
-        if (p.bias || p.key_logw || p.query_logw || now.at + BK > p.n || (p.causal && now.at + BK > row0)) {
+        if (!is_plain(p, now.at, BK, row0)) {
             finish_scores(s, a, p, h, row, now.at + key);
             mul = 1;
         }
+        float shrink[MT][2];
+        weigh(s, top, sum, shrink, mul);
 #pragma unroll
         for (int m = 0; m < MT; m++)
 #pragma unroll
-            for (int r = 0; r < 2; r++) {
-                float most = s[m][0][r * 2];
+            for (int n = 0; n < DV / 8; n++)
 #pragma unroll
-                for (int n = 0; n < BK / 8; n++) most = fmaxf(most, fmaxf(s[m][n][r * 2], s[m][n][r * 2 + 1]));
-                most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 1));
-                most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 2));
-                most = fmaxf(top[m][r], most * mul);
-                const float base = most == -INFINITY ? 0 : most, shrink = tr_exp2(top[m][r] - base);
-                top[m][r] = most;
-                sum[m][r] *= shrink;
-#pragma unroll
-                for (int n = 0; n < DV / 8; n++) {
-                    o[m][n][r * 2] *= shrink;
-                    o[m][n][r * 2 + 1] *= shrink;
-                }
-#pragma unroll
-                for (int n = 0; n < BK / 8; n++)
-#pragma unroll
-                    for (int e = 0; e < 2; e++) {
-                        float &x = s[m][n][r * 2 + e];
-                        x = tr_exp2(fmaf(x, mul, -base));
-                        sum[m][r] += x;
-                    }
-            }
+                for (int e = 0; e < 4; e++) o[m][n][e] *= shrink[m][e >> 1];
 
 #pragma unroll
         for (int k = 0; k < BK / 16; k++) {
@@ -211,20 +131,7 @@ static __global__ void __launch_bounds__(RW * CW * 32, RW * CW <= 4 && D <= 128 
 #pragma unroll
     for (int m = 0; m < MT; m++)
 #pragma unroll
-        for (int r = 0; r < 2; r++) {
-            const int i = row + m * 16 + r * 8;
-            float total = sum[m][r];
-            total += __shfl_xor_sync(0xffffffffu, total, 1);
-            total += __shfl_xor_sync(0xffffffffu, total, 2);
-            if (i >= a.n_q) continue;
-            const float rest = total == 0 ? 0 : 1 / total;               /* a query that sees nothing gives zeros */
-            const int64_t at = b * a.o.b + i * a.o.n + h * a.o.h;
-#pragma unroll
-            for (int n = 0; n < DV / 8; n++)
-                tr_put_pair({ a.o.data, a.o.dtype }, at, cw * DV + n * 8 + key, a.d, o[m][n][r * 2] * rest, o[m][n][r * 2 + 1] * rest);
-            if (a.lse && cw == 0 && (lane & 3) == 0)
-                a.lse[((int64_t)b * a.n_head + h) * a.n_q + i] = total == 0 ? -INFINITY : fmaf(top[m][r], TR_LN2, logf(total));
-        }
+        for (int r = 0; r < 2; r++) put_query(a, o[m], r, top[m][r], sum[m][r], row + m * 16 + r * 8, h, b, cw * DV);
 }
 
 /* ---- host ------------------------------------------------------------------------------------------------ */
@@ -270,14 +177,6 @@ bool tr_cuda_attention_mma_takes(const tr_cuda *, const tr_attention_args *a)
 
 tress_status tr_cuda_attention_mma(tr_cuda *c, const tr_attention_args *a)
 {
-    operands p = { .q = (const char *)a->q.data, .q_b = a->q.stride[0] * 2, .q_n = a->q.stride[1] * 2, .q_h = a->q.stride[2] * 2,
-                   .o = tr_heads_of(a->o), .lse = (float *)a->lse.data, .n_q = (int)a->q.shape[1], .n_head = (int)a->q.shape[2],
-                   .d = (int)a->q.shape[3], .n_part = a->n_segment, .scale2 = a->scale * TR_LOG2E };
-    for (int i = 0; i < a->n_segment; i++) {
-        const tr_attention_segment *g = &a->segment[i];
-        p.p[i] = { (const char *)g->k.data, (const char *)g->v.data, g->k.stride[0] * 2, g->k.stride[1] * 2, g->k.stride[2] * 2,
-                   g->v.stride[0] * 2, g->v.stride[1] * 2, g->v.stride[2] * 2, (const float *)g->bias.data, (const float *)g->key_logw.data,
-                   (const float *)g->query_logw.data, (int)g->k.shape[1], g->causal };
-    }
+    const operands p = operands_of(a);
     return a->q.dtype == TR_F16 ? launch_width<__half>(c, p, a->q.shape[0]) : launch_width<__nv_bfloat16>(c, p, a->q.shape[0]);
 }
