@@ -58,7 +58,9 @@ tress_status tr_cuda_attention_back(tr_stream *s, const tr_attention_back_args *
     if (st != TRESS_OK || served) return st;
     const bool mma = tr_cuda_attention_back_mma_takes(c, a);
     const int64_t n_pad = (n_q + TR_BACK_PAD - 1) / TR_BACK_PAD * TR_BACK_PAD, n_row = n_b * n_head * n_pad;
-    const int splits = mma ? tr_cuda_attention_back_splits(c, a) : 1;
+    const bool keys = !tr_is_none(a->dk), queries = !tr_is_none(a->dq), keys_sm90 = keys && tr_cuda_attention_back_sm90_takes(c, a, true),
+               queries_sm90 = queries && tr_cuda_attention_back_sm90_takes(c, a, false);
+    const int splits = mma && keys && !keys_sm90 ? tr_cuda_attention_back_splits(c, a) : 1;
     const size_t n_part = splits > 1 ? (size_t)splits * 2 * (size_t)(n_b * n_head * n_k * d) : 0;
     float *room = nullptr;
     TR_TRY(tr_cuda_room(c, (void **)&room, (2 * (size_t)n_row + n_part) * sizeof(float)));
@@ -70,7 +72,10 @@ tress_status tr_cuda_attention_back(tr_stream *s, const tr_attention_back_args *
                              .by_8 = tr_heads_by_16(a->o, a->o.dtype) && tr_heads_by_16(a->d_o, a->d_o.dtype) };
         rows_kernel<<<(unsigned)((n_row * LANES + THREADS - 1) / THREADS), THREADS, 0, c->stream>>>(p);
         TR_TRY(tr_cuda_launched("attention_back"));
-        TR_TRY(mma ? tr_cuda_attention_back_mma(c, a, rows) : tr_cuda_attention_back_plain(c, a, rows));
+        if (keys_sm90) TR_TRY(tr_cuda_attention_back_sm90(c, a, rows, true));
+        if (queries_sm90) TR_TRY(tr_cuda_attention_back_sm90(c, a, rows, false));
+        if (!mma) TR_TRY(tr_cuda_attention_back_plain(c, a, rows));
+        else TR_TRY(tr_cuda_attention_back_mma(c, a, rows, queries && !queries_sm90, keys && !keys_sm90));
     }
 done:
     return st;

@@ -85,26 +85,10 @@ template <typename T, int D, int MT> __device__ static inline void gather(float 
         }
 }
 
-/* A row's columns of this lane into t. */
-template <int D> __device__ static inline void put_row(const tr_heads &t, int64_t at, int d, const float (&x)[D / 8][4], int r, float scale, bool add)
-{
-    const tr_view_of v = { t.data, t.dtype };
-#pragma unroll
-    for (int n = 0; n < D / 8; n++) {
-        const int c = n * 8 + (threadIdx.x & 3) * 2;
-        float x0 = x[n][r * 2] * scale, x1 = x[n][r * 2 + 1] * scale;
-        if (add && c < d) {
-            x0 += tr_get(v, at + c);
-            x1 += c + 1 < d ? tr_get(v, at + c + 1) : 0;
-        }
-        tr_put_pair(v, at, c, d, x0, x1);
-    }
-}
-
 /* ---- dk, dv: blocks own 4 warps x MT x 16 keys, queries pass by 64 at a time ------------------------------- */
 template <typename T, int D, int MT> static __global__ void __launch_bounds__(128, 2) keys_kernel(const __grid_constant__ operands a)
 {
-    constexpr int BK = 64 * MT, BQ = TR_BACK_PAD, SIDE = BQ * D * 2, STAGE = 2 * SIDE + 2 * BQ * 4;      /* a stage: q, d_o, log2, delta */
+    constexpr int BK = 64 * MT, BQ = 64, SIDE = BQ * D * 2, STAGE = 2 * SIDE + 2 * BQ * 4;      /* a stage: q, d_o, log2, delta */
     static_assert(STAGE % 128 == 0, "swizzled lines");
     extern __shared__ __align__(1024) char room[];
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, split = blockIdx.x % a.n_split, h = blockIdx.y, b = blockIdx.z;
@@ -112,7 +96,7 @@ template <typename T, int D, int MT> static __global__ void __launch_bounds__(12
     const uint32_t k_at = tr_shared(room), v_at = k_at + BK * D * 2, q_at = v_at + BK * D * 2;
     const char *const rows_at = room + 2 * BK * D * 2 + 2 * SIDE;         /* log2 and delta of stage 0 */
     const uint32_t own = warp * MT * 16 * D * 2 + tr_lane_a<D>(lane), other = tr_lane_b<D>(lane), turned = tr_lane_a<D>(lane);
-    const int n_tile = (int)(a.n_q_pad / BQ), n_each = (n_tile + a.n_split - 1) / a.n_split, first = split * n_each,
+    const int n_tile = (a.n_q + BQ - 1) / BQ, n_each = (n_tile + a.n_split - 1) / a.n_split, first = split * n_each,
               end = first + n_each < n_tile ? first + n_each : n_tile;
 
     const auto copy_queries = [&](int tile, int stage) {
@@ -183,13 +167,13 @@ template <typename T, int D, int MT> static __global__ void __launch_bounds__(12
             const int key = j + m * 16 + r * 8;
             if (key >= a.n_k) continue;
             if (a.n_split == 1) {
-                put_row<D>(a.dk, b * a.dk.b + key * a.dk.n + h * a.dk.h, a.d, dk[m], r, a.scale, a.add_kv);
-                put_row<D>(a.dv, b * a.dv.b + key * a.dv.n + h * a.dv.h, a.d, dv[m], r, 1, a.add_kv);
+                tr_put_row(a.dk, b * a.dk.b + key * a.dk.n + h * a.dk.h, a.d, dk[m], r, a.scale, a.add_kv);
+                tr_put_row(a.dv, b * a.dv.b + key * a.dv.n + h * a.dv.h, a.d, dv[m], r, 1, a.add_kv);
             } else {
                 const int64_t at = (((int64_t)b * a.n_head + h) * a.n_k + key) * a.d;
                 const tr_heads part = { a.part + split * 2 * a.part_step, TR_F32, 0, 0, 0 }, part_2 = { a.part + (split * 2 + 1) * a.part_step, TR_F32, 0, 0, 0 };
-                put_row<D>(part, at, a.d, dk[m], r, a.scale, false);
-                put_row<D>(part_2, at, a.d, dv[m], r, 1, false);
+                tr_put_row(part, at, a.d, dk[m], r, a.scale, false);
+                tr_put_row(part_2, at, a.d, dv[m], r, 1, false);
             }
         }
 }
@@ -286,7 +270,7 @@ template <typename T, int D, int MT> static __global__ void __launch_bounds__(12
 #pragma unroll
         for (int r = 0; r < 2; r++) {
             const int row = i + m * 16 + r * 8;
-            if (row < a.n_q) put_row<D>(a.dq, b * a.dq.b + row * a.dq.n + h * a.dq.h, a.d, dq[m], r, a.scale, a.add_q);
+            if (row < a.n_q) tr_put_row(a.dq, b * a.dq.b + row * a.dq.n + h * a.dq.h, a.d, dq[m], r, a.scale, a.add_q);
         }
 }
 
@@ -296,8 +280,8 @@ static int keys_of_block(int64_t d) { return d <= 64 ? 128 : 64; }
 int tr_cuda_attention_back_splits(const tr_cuda *c, const tr_attention_back_args *a)
 {
     const int64_t each = keys_of_block(a->q.shape[3]), blocks = (a->k.shape[1] + each - 1) / each * a->q.shape[0] * a->q.shape[2];
-    const int64_t wanted = (2 * c->n_sm + blocks - 1) / blocks, most = (a->q.shape[1] + TR_BACK_PAD - 1) / TR_BACK_PAD;
-    return tr_is_none(a->dk) ? 1 : (int)(wanted < most ? wanted : most);
+    const int64_t wanted = (2 * c->n_sm + blocks - 1) / blocks, most = (a->q.shape[1] + 63) / 64;
+    return (int)(wanted < most ? wanted : most);
 }
 
 bool tr_cuda_attention_back_mma_takes(const tr_cuda *, const tr_attention_back_args *a)
@@ -311,7 +295,7 @@ bool tr_cuda_attention_back_mma_takes(const tr_cuda *, const tr_attention_back_a
 template <typename T, int D, int MT> static tress_status launch(tr_cuda *c, const operands &a, int64_t n_b, bool queries, bool keys)
 {
     tress_status st = TRESS_OK;
-    constexpr size_t keys_bytes = (size_t)2 * 64 * MT * D * 2 + 2 * (2 * TR_BACK_PAD * D * 2 + 2 * TR_BACK_PAD * 4);
+    constexpr size_t keys_bytes = (size_t)2 * 64 * MT * D * 2 + 2 * (2 * 64 * D * 2 + 2 * 64 * 4);
     constexpr size_t queries_bytes = (size_t)2 * 64 * MT * D * 2 + 2 * (2 * 64 * D * 2);
     const unsigned n_head = (unsigned)a.n_head;
     if (keys) {
@@ -336,10 +320,9 @@ done:
 
 static rows rows_of(tr_tensor t) { return { (const char *)t.data, t.stride[0] * 2, t.stride[1] * 2, t.stride[2] * 2 }; }
 
-tress_status tr_cuda_attention_back_mma(tr_cuda *c, const tr_attention_back_args *a, tr_back_rows r)
+tress_status tr_cuda_attention_back_mma(tr_cuda *c, const tr_attention_back_args *a, tr_back_rows r, bool queries, bool keys)
 {
     const int64_t n_b = a->q.shape[0];
-    const bool queries = !tr_is_none(a->dq), keys = !tr_is_none(a->dk);
     const operands p = { .q = rows_of(a->q), .d_o = rows_of(a->d_o), .k = rows_of(a->k), .v = rows_of(a->v), .dq = tr_heads_of(a->dq), .dk = tr_heads_of(a->dk),
                          .dv = tr_heads_of(a->dv), .delta = r.delta, .log2 = r.log2, .key_logw = (const float *)a->key_logw.data, .part = r.part,
                          .n_q_pad = r.n_pad, .part_step = n_b * a->k.shape[2] * a->k.shape[1] * a->k.shape[3], .n_q = (int)a->q.shape[1],

@@ -39,9 +39,12 @@ struct tr_back_rows {
     int64_t n_pad;                              /* query sees nothing and past the last one. n_pad: n_q in whole TR_BACK_PAD */
     float  *part;                               /* what follows them in the room: sums for dk and dv by parts of the queries */
 };
-#define TR_BACK_PAD 64
+#define TR_BACK_PAD 128
 int tr_cuda_attention_back_splits(const tr_cuda *c, const tr_attention_back_args *a);    /* parts of the queries, 1: no sums by parts */
-tress_status tr_cuda_attention_back_mma(tr_cuda *c, const tr_attention_back_args *a, tr_back_rows rows);
+tress_status tr_cuda_attention_back_mma(tr_cuda *c, const tr_attention_back_args *a, tr_back_rows rows, bool queries, bool keys);   /* which of them */
+/* dk and dv, or dq, alone: where tr_cuda_attention_back_sm90_takes says so. */
+bool tr_cuda_attention_back_sm90_takes(const tr_cuda *c, const tr_attention_back_args *a, bool keys);
+tress_status tr_cuda_attention_back_sm90(tr_cuda *c, const tr_attention_back_args *a, tr_back_rows rows, bool keys);
 tress_status tr_cuda_attention_back_plain(tr_cuda *c, const tr_attention_back_args *a, tr_back_rows rows);
 
 /* ---- tiles ----------------------------------------------------------------------------------------------- */
@@ -82,6 +85,22 @@ __device__ inline void tr_put_pair(tr_view_of v, int64_t at, int c, int d, float
     else {
         if (c < d) tr_put(v, at + c, x);
         if (c + 1 < d) tr_put(v, at + c + 1, y);
+    }
+}
+
+/* Columns 8 n + 2 (lane % 4) + 0, 1 of a row of d at element `at`, from a fragment c: rows g of it with r = 0, rows g + 8 with r = 1. */
+template <int NT> __device__ inline void tr_put_row(const tr_heads &t, int64_t at, int d, const float (&x)[NT][4], int r, float scale, bool add)
+{
+    const tr_view_of v = { t.data, t.dtype };
+#pragma unroll
+    for (int n = 0; n < NT; n++) {
+        const int c = n * 8 + (int)(threadIdx.x & 3) * 2;
+        float x0 = x[n][r * 2] * scale, x1 = x[n][r * 2 + 1] * scale;
+        if (add && c < d) {
+            x0 += tr_get(v, at + c);
+            x1 += c + 1 < d ? tr_get(v, at + c + 1) : 0;
+        }
+        tr_put_pair(v, at, c, d, x0, x1);
     }
 }
 

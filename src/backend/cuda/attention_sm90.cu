@@ -6,17 +6,14 @@
  * Limits: 4 n_q n_k d flops per head at the speed of the tensor cores (4096 a cycle on a multiprocessor), and n_q n_k exponentials, 16
  * a cycle: at d = 64 both take the same time, so that only what overlaps can be fast. Keys and values pass once per 192 queries. */
 #include "backend/cuda/attention_parts.h"
-#include "backend/cuda/tile_sm90.h"
-
-#include <cudaTypedefs.h>
+#include "backend/cuda/attention_sm90.h"
 
 #define GROUPS 3                                /* warpgroups that compute */
 #define BQ (GROUPS * 64)
 #define BK 128
 #define STAGES 4
-#define ROW 128                                 /* bytes */
-#define TILE (BK * ROW)
-#define SHARED (1024 + BQ * ROW + 2 * STAGES * TILE)
+#define TILE (BK * TR_SM90_ROW)
+#define SHARED (1024 + BQ * TR_SM90_ROW + 2 * STAGES * TILE)
 #define TURN 1                                  /* named barriers TURN .. + GROUPS: whose turn at the tensor cores it is */
 
 struct maps { CUtensorMap q, k[TR_SEGMENT_MAX], v[TR_SEGMENT_MAX]; };
@@ -41,8 +38,8 @@ __device__ static inline void fetch(const operands &a, const maps &m, barriers &
     for (int i = blockIdx.x; i < n_item; i += gridDim.x, turn++) {
         const item it = item_of(a, i);
         tr_bar_wait(&bar.q_empty, (turn & 1) ^ 1);
-        tr_bar_expect(&bar.q_full, BQ * ROW);
-        for (int g = 0; g < GROUPS; g++) tr_tma_load(q_at + g * 64 * ROW, &m.q, &bar.q_full, 0, it.row0 + g * 64, it.h, it.b);
+        tr_bar_expect(&bar.q_full, BQ * TR_SM90_ROW);
+        for (int g = 0; g < GROUPS; g++) tr_tma_load(q_at + g * 64 * TR_SM90_ROW, &m.q, &bar.q_full, 0, it.row0 + g * 64, it.h, it.b);
         for (cursor c = settle(a, { 0, 0 }, it.row0 + BQ); c.i < a.n_part; c = settle(a, { c.i, c.at + BK }, it.row0 + BQ), n++) {
             const uint32_t stage = n % STAGES, parity = (n / STAGES & 1) ^ 1;
             tr_bar_wait(&bar.k_empty[stage], parity);
@@ -55,19 +52,11 @@ __device__ static inline void fetch(const operands &a, const maps &m, barriers &
     }
 }
 
-template <typename T> __device__ static inline void pack(uint32_t (&x)[BK / 16][4], const float (&s)[BK / 8][4])
-{
-#pragma unroll
-    for (int k = 0; k < BK / 16; k++)
-#pragma unroll
-        for (int e = 0; e < 4; e++) x[k][e] = tr_pack<T>(s[2 * k + (e >> 1)][(e & 1) * 2], s[2 * k + (e >> 1)][(e & 1) * 2 + 1]);
-}
-
 template <typename T> __device__ static inline void compute(const operands &a, barriers &bar, uint32_t q_at, uint32_t k_at, uint32_t v_at, int n_item)
 {
     const int group = (int)(threadIdx.x >> 7) - 1, lane = threadIdx.x & 31, warp = threadIdx.x >> 5 & 3, key = (lane & 3) * 2;
     const bool speaker = (threadIdx.x & 127) == 0;                       /* who arrives for its group */
-    const uint32_t q = q_at + group * 64 * ROW;
+    const uint32_t q = q_at + group * 64 * TR_SM90_ROW;
     uint32_t n = 0, turn = 0;                   /* tiles of keys, and items, so far */
     if (group == 0) tr_pass(TURN, 2 * 128);     /* the first one has the first turn */
     for (int i = blockIdx.x; i < n_item; i += gridDim.x, turn++) {
@@ -94,7 +83,7 @@ template <typename T> __device__ static inline void compute(const operands &a, b
                 mul = 1;
             }
             weigh(s, top, sum, shrink, mul);
-            pack<T>(x, s[0]);
+            tr_wgmma_pack<T>(x, s[0]);
             while ((now = settle(a, { now.i, now.at + BK }, last)).i < a.n_part) {
                 const uint32_t old = n % STAGES, old_parity = n / STAGES & 1, stage = ++n % STAGES;
                 tr_bar_wait(&bar.k_full[stage], n / STAGES & 1);
@@ -126,7 +115,7 @@ template <typename T> __device__ static inline void compute(const operands &a, b
                 for (int k = 0; k < 8; k++)
 #pragma unroll
                     for (int e = 0; e < 4; e++) o[k][e] *= shrink[0][e >> 1];
-                pack<T>(x, s[0]);
+                tr_wgmma_pack<T>(x, s[0]);
             }
             tr_bar_wait(&bar.v_full[n % STAGES], n / STAGES & 1);
             tr_wgmma_sums<T>(o, x, v_at + n % STAGES * TILE);
@@ -148,7 +137,7 @@ attention_sm90_kernel(const __grid_constant__ operands a, const __grid_constant_
 #ifdef TR_SM90
     extern __shared__ __align__(1024) char room[];
     __shared__ barriers bar;
-    const uint32_t q_at = (tr_shared(room) + 1023) & ~1023u, k_at = q_at + BQ * ROW, v_at = k_at + STAGES * TILE;
+    const uint32_t q_at = (tr_shared(room) + 1023) & ~1023u, k_at = q_at + BQ * TR_SM90_ROW, v_at = k_at + STAGES * TILE;
     if (threadIdx.x == 0) {
         tr_bar_init(&bar.q_full, 1);
         tr_bar_init(&bar.q_empty, GROUPS);
@@ -172,19 +161,6 @@ attention_sm90_kernel(const __grid_constant__ operands a, const __grid_constant_
 }
 
 /* ---- host ------------------------------------------------------------------------------------------------ */
-/* t [b, n, h, d] in boxes of `rows` rows of one head, 64 columns wide; what lies outside of it reads as zeros. */
-static tress_status map_of(CUtensorMap *out, PFN_cuTensorMapEncodeTiled_v12000 encode, tr_tensor t, cuuint32_t rows)
-{
-    const cuuint64_t dim[4] = { (cuuint64_t)t.shape[3], (cuuint64_t)t.shape[1], (cuuint64_t)t.shape[2], (cuuint64_t)t.shape[0] };
-    const int64_t step[3] = { t.stride[1], t.stride[2], t.stride[0] };
-    cuuint64_t stride[3];                       /* bytes; of an extent of 1: any that is allowed */
-    for (int i = 0; i < 3; i++) stride[i] = dim[i + 1] == 1 ? 128 : (cuuint64_t)step[i] * 2;
-    const cuuint32_t box[4] = { 64, rows, 1, 1 }, one[4] = { 1, 1, 1, 1 };
-    const CUresult r = encode(out, t.dtype == TR_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 4, t.data, dim, stride, box, one,
-                              CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-    return r == CUDA_SUCCESS ? TRESS_OK : tr_fail(TRESS_E_GPU, "CUDA, describing an operand of attention: error %d of the driver", (int)r);
-}
-
 template <typename T> static tress_status launch(tr_cuda *c, const operands &a, const maps &m, int n_item)
 {
     tress_status st = TRESS_OK;
@@ -195,18 +171,13 @@ done:
     return st;
 }
 
-/* The card is a Hopper, the kernel was compiled for it (else it has no barriers), and there is work for most of the card. */
+/* The card is a Hopper, the kernel was compiled for it, and there is work for most of the card. */
 bool tr_cuda_attention_sm90_takes(const tr_cuda *c, const tr_attention_args *a)
 {
-    cudaFuncAttributes f = {};
     if (c->major != 9 || c->minor != 0 || a->q.shape[3] > 64 || !tr_cuda_attention_mma_takes(c, a)) return false;
     const int64_t n_item = (a->q.shape[1] + BQ - 1) / BQ * a->q.shape[2] * a->q.shape[0];
     if (n_item > INT32_MAX || 2 * n_item < c->n_sm) return false;
-    if (cudaFuncGetAttributes(&f, a->q.dtype == TR_F16 ? attention_sm90_kernel<__half> : attention_sm90_kernel<__nv_bfloat16>) != cudaSuccess) {
-        (void)cudaGetLastError();
-        return false;
-    }
-    return f.sharedSizeBytes > 0;
+    return a->q.dtype == TR_F16 ? tr_is_compiled(attention_sm90_kernel<__half>) : tr_is_compiled(attention_sm90_kernel<__nv_bfloat16>);
 }
 
 tress_status tr_cuda_attention_sm90(tr_cuda *c, const tr_attention_args *a)
@@ -214,16 +185,14 @@ tress_status tr_cuda_attention_sm90(tr_cuda *c, const tr_attention_args *a)
     tress_status st = TRESS_OK;
     operands p = operands_of(a);
     maps m;
-    void *encode = nullptr;
-    cudaDriverEntryPointQueryResult found;
+    tr_tma_encode encode = nullptr;
     const int n_item = (p.n_q + BQ - 1) / BQ * p.n_head * (int)a->q.shape[0];
-    TR_TRY(tr_cuda_check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &encode, 12000, cudaEnableDefault, &found), "looking for cuTensorMapEncodeTiled"));
-    if (found != cudaDriverEntryPointSuccess) TR_TRY(tr_fail(TRESS_E_GPU, "CUDA: the driver has no cuTensorMapEncodeTiled, expected 12.0 or later"));
-    TR_TRY(map_of(&m.q, (PFN_cuTensorMapEncodeTiled_v12000)encode, a->q, 64));
+    TR_TRY(tr_tma_find(&encode));
+    TR_TRY(tr_tma_map(&m.q, encode, a->q, 64));
     for (int i = 0; i < a->n_segment; i++) {
         if (p.p[i].n == 0) continue;            /* nothing to describe, and no tile asks for it */
-        TR_TRY(map_of(&m.k[i], (PFN_cuTensorMapEncodeTiled_v12000)encode, a->segment[i].k, BK));
-        TR_TRY(map_of(&m.v[i], (PFN_cuTensorMapEncodeTiled_v12000)encode, a->segment[i].v, BK));
+        TR_TRY(tr_tma_map(&m.k[i], encode, a->segment[i].k, BK));
+        TR_TRY(tr_tma_map(&m.v[i], encode, a->segment[i].v, BK));
     }
     TR_TRY(a->q.dtype == TR_F16 ? launch<__half>(c, p, m, n_item) : launch<__nv_bfloat16>(c, p, m, n_item));
 done:

@@ -40,6 +40,12 @@ __device__ inline void tr_tma_load(uint32_t to, const CUtensorMap *map, uint64_t
                  "r"(tr_shared(bar)), "r"(c), "r"(row), "r"(h), "r"(b) : "memory");
 }
 
+/* n bytes, a multiple of 16, into shared memory; reported to bar. */
+__device__ inline void tr_bulk_load(uint32_t to, const void *from, uint32_t n, uint64_t *bar)
+{
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to), "l"(from), "r"(n), "r"(tr_shared(bar)) : "memory");
+}
+
 /* ---- warpgroups ------------------------------------------------------------------------------------------ */
 template <int N> __device__ inline void tr_regs_more() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N)); }
 template <int N> __device__ inline void tr_regs_less() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N)); }
