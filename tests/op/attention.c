@@ -158,7 +158,7 @@ CHECK_OP(attention)
     static const int n_many[] = { 1, 2, 2, 4 };
     for (int i = 0; i < 4; i++)
         for (int k = 0; k < 4; k++) one(c, k == 1 ? FILL_SPIKES : FILL_NORMAL, shapes[k], n_many[i], many[i], k % 2);
-    if (check_narrow(c)) {                      /* enough blocks for a whole card, in tiles of whole and of odd numbers of keys */
+    if (tr_stream_dtype(check_stream(c)) != TR_F32) {                      /* enough blocks for a whole card, in tiles of whole and of odd numbers of keys */
         static const part wide[][TR_SEGMENT_MAX] = { { { .n_k = 384 } }, { { .n_k = 300 }, { .n_k = 77 } }, { { .n_k = 257 }, { .n_k = 1, .key_logw = true } } };
         for (int i = 0; i < 3; i++)
             for (int k = 0; k < 2; k++) one(c, FILL_NORMAL, (shape){ 2, k ? 200 : 384, 20, 64 }, i ? 2 : 1, wide[i], k);
@@ -331,7 +331,7 @@ CHECK_OP(attention_back)
     back_is_gradient(c);
     for (int i = 0; i < 8; i++)
         for (int w = 0; w < 4; w++) one_back(c, shapes[i], keys[i], (i + w) % 2, w & 1, (int[]){ 3, 1, 2, 15 }[w]);
-    if (check_narrow(c)) {                      /* enough blocks for a whole card, and parts of many queries */
+    if (tr_stream_dtype(check_stream(c)) != TR_F32) {                      /* enough blocks for a whole card, and parts of many queries */
         for (int w = 0; w < 4; w++) {
             one_back(c, (shape){ 2, 200, 20, 64 }, 300, w % 2, w & 1, (int[]){ 3, 1, 2, 15 }[w]);
             one_back(c, (shape){ 1, 700, 2, 64 }, 3, w % 2, w & 1, (int[]){ 3, 1, 2, 15 }[w]);

@@ -138,6 +138,43 @@ void tr_dnn_pointwise(tr_dnn_graph *g, cudnnPointwiseMode_t mode, tr_dnn_desc x,
     tr_dnn_finish_op(g, op);
 }
 
+void tr_dnn_matmul(tr_dnn_graph *g, tr_dnn_desc a, tr_dnn_desc b, tr_dnn_desc c)
+{
+    const cudnnDataType_t f32 = CUDNN_DATA_FLOAT;
+    const tr_dnn_desc m = tr_dnn_make(g, CUDNN_BACKEND_MATMUL_DESCRIPTOR);
+    tr_dnn_set(g, m, CUDNN_ATTR_MATMUL_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &f32);
+    tr_dnn_finish(g, m);
+    const tr_dnn_desc op = tr_dnn_make(g, CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR);
+    tr_dnn_set_desc(g, op, CUDNN_ATTR_OPERATION_MATMUL_DESC, m);
+    tr_dnn_set_desc(g, op, CUDNN_ATTR_OPERATION_MATMUL_ADESC, a);
+    tr_dnn_set_desc(g, op, CUDNN_ATTR_OPERATION_MATMUL_BDESC, b);
+    tr_dnn_set_desc(g, op, CUDNN_ATTR_OPERATION_MATMUL_CDESC, c);
+    tr_dnn_finish_op(g, op);
+}
+
+void tr_dnn_sum(tr_dnn_graph *g, tr_dnn_desc x, tr_dnn_desc y)
+{
+    const cudnnDataType_t f32 = CUDNN_DATA_FLOAT;
+    const cudnnReduceTensorOp_t add = CUDNN_REDUCE_TENSOR_ADD;
+    const tr_dnn_desc r = tr_dnn_make(g, CUDNN_BACKEND_REDUCTION_DESCRIPTOR);
+    tr_dnn_set(g, r, CUDNN_ATTR_REDUCTION_OPERATOR, CUDNN_TYPE_REDUCTION_OPERATOR_TYPE, 1, &add);
+    tr_dnn_set(g, r, CUDNN_ATTR_REDUCTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &f32);
+    tr_dnn_finish(g, r);
+    const tr_dnn_desc op = tr_dnn_make(g, CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR);
+    tr_dnn_set_desc(g, op, CUDNN_ATTR_OPERATION_REDUCTION_DESC, r);
+    tr_dnn_set_desc(g, op, CUDNN_ATTR_OPERATION_REDUCTION_XDESC, x);
+    tr_dnn_set_desc(g, op, CUDNN_ATTR_OPERATION_REDUCTION_YDESC, y);
+    tr_dnn_finish_op(g, op);
+}
+
+void tr_dnn_reshape(tr_dnn_graph *g, tr_dnn_desc x, tr_dnn_desc y)
+{
+    const tr_dnn_desc op = tr_dnn_make(g, CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR);
+    tr_dnn_set_desc(g, op, CUDNN_ATTR_OPERATION_RESHAPE_XDESC, x);
+    tr_dnn_set_desc(g, op, CUDNN_ATTR_OPERATION_RESHAPE_YDESC, y);
+    tr_dnn_finish_op(g, op);
+}
+
 cudnnDataType_t tr_dnn_type(int dtype)
 {
     TR_ASSERT(dtype == TR_F32 || dtype == TR_F16 || dtype == TR_BF16);

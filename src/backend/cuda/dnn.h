@@ -79,6 +79,12 @@ tr_dnn_desc tr_dnn_tensor(tr_dnn_graph *g, int64_t uid, cudnnDataType_t type, co
                           tr_dnn_kind kind);
 /* y = mode(x), or mode(x, b) where b is not NULL, in F32. */
 void tr_dnn_pointwise(tr_dnn_graph *g, cudnnPointwiseMode_t mode, tr_dnn_desc x, tr_dnn_desc b, tr_dnn_desc y);
+/* c = a b, sums in F32. */
+void tr_dnn_matmul(tr_dnn_graph *g, tr_dnn_desc a, tr_dnn_desc b, tr_dnn_desc c);
+/* y = the sum of x over the dimensions where y has 1. */
+void tr_dnn_sum(tr_dnn_graph *g, tr_dnn_desc x, tr_dnn_desc y);
+/* y = x under other extents. */
+void tr_dnn_reshape(tr_dnn_graph *g, tr_dnn_desc x, tr_dnn_desc y);
 
 cudnnDataType_t tr_dnn_type(int dtype);         /* of F32, F16 and BF16 */
 

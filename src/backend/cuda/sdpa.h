@@ -10,7 +10,7 @@
 tress_status tr_cuda_sdpa(tr_cuda *c, const tr_attention_args *a, bool *done);
 
 /* The same for the backward of one segment; lse and o may be those of a union. Serves where dq, dk and dv are all asked for, are of
- * the type of q, and replace what is there; only with a deterministic engine. */
+ * the type of q, and replace what is there. Takes up to 192 MiB of room. */
 tress_status tr_cuda_sdpa_back(tr_cuda *c, const tr_attention_back_args *a, bool *done);
 
 #endif
