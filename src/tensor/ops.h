@@ -63,7 +63,9 @@ typedef struct tr_attention_back_args {
 
 #define TR_CONV_ROWS 4
 /* The bytes of a result depend on where it lies in tiles of 4 x 4: rows asked for in bands come out as in one call if the
- * bands begin and end at multiples of TR_CONV_ROWS rows of y, the last one where it likes. The VAE's exact bands rely on it. */
+ * bands begin and end at multiples of TR_CONV_ROWS rows of y, the last one where it likes. The VAE's exact bands rely on it.
+ * On a GPU this holds for F32 streams, at any rows. On narrow ones cuDNN chooses its kernel by the height: bands agree with the whole
+ * within the rounding of the result; the same call gives the same bytes every time. */
 typedef struct tr_conv_args {
     int stride;                                 /* 1 or 2 */
     int pad_top, pad_left, pad_bottom, pad_right;        /* zeros; with upsample 2, -1 leaves one enlarged row or column out */
