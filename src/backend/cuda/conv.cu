@@ -1,9 +1,9 @@
 /* Convolution, channels last: what is made ready for it, and which way it goes.
  *
- * On an F32 stream: conv_plain, every number F32. On a narrow stream x and the weights are taken in the stream's type, sums are F32:
- * cuDNN where it serves, else conv_mma; what these cannot read as it is (odd channels, odd addresses, F32, for cuDNN also the
- * enlargement by 2) is first copied into an image that they can, an enlargement by bands. The weights, [m, c, kh, kw], are turned on every call: 4.7 MB for
- * 512 -> 512, read and written in 3 us on an H100 beside a convolution of 130 us and more. */
+ * On an F32 stream: conv_plain, every number F32. On a narrow stream x and the weights are taken in the stream's type, sums are
+ * F32: cuDNN where it serves, else conv_mma; what these cannot read as it is (odd channels, odd addresses, F32, for cuDNN also the
+ * enlargement by 2, by bands where it is large) is first copied into an image that they can. The weights, [m, c, kh, kw], are
+ * turned on every call: 4.7 MB for 512 -> 512, read and written in 3 us on an H100 beside a convolution of 130 us and more. */
 #include "backend/cuda/conv_int.h"
 
 #define THREADS 256
