@@ -53,13 +53,15 @@ tress_status tr_cuda_attention_back(tr_stream *s, const tr_attention_back_args *
     tr_cuda *c = tr_cuda_of(s);
     const int64_t n_b = a->q.shape[0], n_q = a->q.shape[1], n_head = a->q.shape[2], d = a->q.shape[3], n_k = a->k.shape[1];
     if (n_b * n_q * n_head * d * n_k == 0) return TRESS_OK;
-    bool served = false;
-    st = tr_cuda_sdpa_back(c, a, &served);
-    if (st != TRESS_OK || served) return st;
-    const bool mma = tr_cuda_attention_back_mma_takes(c, a);
-    const int64_t n_pad = (n_q + TR_BACK_PAD - 1) / TR_BACK_PAD * TR_BACK_PAD, n_row = n_b * n_head * n_pad;
     const bool keys = !tr_is_none(a->dk), queries = !tr_is_none(a->dq), keys_sm90 = keys && tr_cuda_attention_back_sm90_takes(c, a, true),
                queries_sm90 = queries && tr_cuda_attention_back_sm90_takes(c, a, false);
+    if (keys_sm90 != keys || queries_sm90 != queries) {                      /* on Hopper our own kernels come first */
+        bool served = false;
+        st = tr_cuda_sdpa_back(c, a, &served);
+        if (st != TRESS_OK || served) return st;
+    }
+    const bool mma = tr_cuda_attention_back_mma_takes(c, a);
+    const int64_t n_pad = (n_q + TR_BACK_PAD - 1) / TR_BACK_PAD * TR_BACK_PAD, n_row = n_b * n_head * n_pad;
     const int splits = mma && keys && !keys_sm90 ? tr_cuda_attention_back_splits(c, a) : 1;
     const size_t n_part = splits > 1 ? (size_t)splits * 2 * (size_t)(n_b * n_head * n_k * d) : 0;
     float *room = nullptr;

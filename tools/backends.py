@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""One model on the CPU and on a GPU, module by module, and a whole drawing: how far apart are they?
+
+    python tools/backends.py [--tress build/tress] [--model models/mini] [--sketch S.png] [--dtype f32 f16 bf16]
+
+`tress probe` runs each module on the same random inputs, on the CPU in f32 and on the GPU; `tress generate` draws 20 guided steps. One
+line of JSON for each: norm of difference over norm. Exit 1 beyond 2e-5 (f32), 5e-3 (f16), 4e-2 (bf16) for a module, or ten times that
+for the final latents, which add up twenty steps.
+"""
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+BOUND = {"f32": 2e-5, "f16": 5e-3, "bf16": 4e-2}
+
+
+def configs(model):
+    read = lambda part: json.loads((model / part / "config.json").read_text())
+    return read("transformer"), read("vae")
+
+
+def inputs(model):
+    t, v = configs(model)
+    g = np.random.default_rng(1)
+    n = t["sample_size"]
+    f = lambda *shape: g.standard_normal(shape).astype(np.float32)
+    time = np.array([640.0, 40.0], np.float32)
+    latent = dict(hidden_states=f(2, 16, n, n), pooled_projections=f(2, t["pooled_projection_dim"]), timestep=time)
+    ids = np.minimum(g.integers(3, 900, (1, 77)), 2000).astype(np.int32)
+    return {
+        "transformer": dict(latent, encoder_hidden_states=f(2, 90, t["joint_attention_dim"])),
+        "controlnet": dict(latent, controlnet_cond=f(2, 16, n, n)),
+        "vae-encode": dict(image=np.clip(f(1, 3, 8 * n, 8 * n), -1, 1)),
+        "vae-decode": dict(latent=f(1, 16, n, n)),
+        "clip-l": dict(input_ids=ids), "clip-g": dict(input_ids=ids), "t5": dict(input_ids=ids),
+    }
+
+
+def far(a, b):
+    return max(float(np.linalg.norm(a[k].astype(np.float64) - b[k]) / np.linalg.norm(b[k].astype(np.float64))) for k in b)
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--tress", default="build/tress")
+    p.add_argument("--model", default="models/mini", type=pathlib.Path)
+    p.add_argument("--sketch", default="examples/sketch/bob.png")
+    p.add_argument("--dtype", nargs="+", default=["f32", "f16", "bf16"])
+    a = p.parse_args()
+    good = True
+
+    def tell(what, dtype, distance, bound):
+        nonlocal good
+        good = good and distance <= bound
+        print(json.dumps(dict(what=what, dtype=dtype, distance=distance, bound=bound)), flush=True)
+
+    with tempfile.TemporaryDirectory() as work:
+        def run(args, where, dtype, out):
+            command = [a.tress, *args, "--model", str(a.model), "--backend", where, "--dtype", dtype, "-q"]
+            done = subprocess.run([*command, *out], capture_output=True, text=True)
+            if done.returncode:
+                print(json.dumps(dict(what=args[1] if len(args) > 1 else args[0], dtype=dtype, backend=where, error=done.stderr.strip()[-300:])), flush=True)
+            return done.returncode == 0
+
+        for module, tensors in inputs(a.model).items():
+            save_file(tensors, f"{work}/in.safetensors")
+            args = ["probe", module, "--in", f"{work}/in.safetensors"]
+            if not run(args, "cpu", "f32", ["-o", f"{work}/cpu.safetensors"]):
+                good = False
+                continue
+            for dtype in a.dtype:
+                if run(args, "cuda", dtype, ["-o", f"{work}/gpu.safetensors"]):
+                    tell(module, dtype, far(load_file(f"{work}/gpu.safetensors"), load_file(f"{work}/cpu.safetensors")), BOUND[dtype])
+                else:
+                    good = False
+        args = ["generate", "--sketch", a.sketch, "-p", "long wavy red hair", "--steps", "20", "-s", "3"]
+        first = run(args, "cpu", "f32", ["--latents-out", f"{work}/cpu.safetensors", "-o", f"{work}/cpu.png"])
+        for dtype in a.dtype if first else []:
+            if run(args, "cuda", dtype, ["--latents-out", f"{work}/gpu.safetensors", "-o", f"{work}/gpu.png"]):
+                tell("generate", dtype, far(load_file(f"{work}/gpu.safetensors"), load_file(f"{work}/cpu.safetensors")), 10 * BOUND[dtype])
+            else:
+                good = False
+    return 0 if good else 1
+
+
+sys.exit(main())
