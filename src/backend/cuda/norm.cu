@@ -1,50 +1,93 @@
-/* adaln, layer_norm, rms_norm: a row is read once, held in registers while its statistics are made, and written once. At 16 bits
- * and 8192 x 2432 that is 80 MB, 24 us of an H100's 3.35 TB/s; scale, shift and weights come from the cache. */
+/* adaln, layer_norm, rms_norm: y = (x - mean) / sqrt(var + eps) a + b, a = 1 + scale or weight; rms_norm without mean and b. */
 #include "backend/cuda/norm.h"
 
 enum norm_kind { NORM_ADA, NORM_AFFINE, NORM_RMS };
 
-/* y, x, scale, shift - or weight, bias - or weight. */
-template <norm_kind KIND, int P, int N>
-__global__ void __launch_bounds__(TR_NORM_THREADS) norm_kernel(const __grid_constant__ tr_each<N> e, tr_norm_plan k, float eps)
+/* y of one piece: v holds x - mean. */
+template <norm_kind KIND> __device__ inline void norm_piece(float (&v)[8], float r, const float (&a)[8], const float (&b)[8])
 {
-    __shared__ float room[3 * 16];
-    const tr_norm_place t = tr_norm_here(k.lanes, e.n_row, e.d);
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+        if (KIND == NORM_RMS) v[j] = v[j] * r * a[j];
+        else v[j] = v[j] * r * (KIND == NORM_ADA ? 1.0f + a[j] : a[j]) + b[j];
+    }
+}
+
+/* The second half of a held row: y from x and weights of type WEIGHT. */
+template <norm_kind KIND, int TYPE, int WEIGHT, int P, int L, int N>
+__device__ inline void norm_finish(const tr_each<N> &e, const int64_t (&at)[N], int len, const tr_eight<TYPE> (&x)[P], tr_norm_mean mean, float r)
+{
+#pragma unroll
+    for (int p = 0; p < P; p++) {
+        const int j0 = (threadIdx.x % L + p * L) * 8;
+        float v[8], a[8], b[8] = {};
+        if (j0 >= len) continue;
+        tr_eight_float<WEIGHT>(a, tr_eight_fixed<WEIGHT>(e.v[2].data, at[2] + j0));
+        if (KIND != NORM_RMS) tr_eight_float<WEIGHT>(b, tr_eight_fixed<WEIGHT>(e.v[N - 1].data, at[N - 1] + j0));
+        if (KIND == NORM_RMS) tr_eight_float<TYPE>(v, x[p]);
+        else tr_norm_center<TYPE>(v, x[p], mean);
+        norm_piece<KIND>(v, r, a, b);
+        tr_eight_put<TYPE>(e.v[0].data, at[0] + j0, v);
+    }
+}
+
+/* y, x, scale, shift - or weight, bias - or weight. Bytes: x and y once, the others from the cache. At 16 bits and 8192 x 2432
+ * that is 80 MB, 24 us of an H100's 3.35 TB/s; 8192 x 38 heads of 64 the same. */
+template <norm_kind KIND, int TYPE, int P, int L, int N>
+__global__ void __launch_bounds__(TR_NORM_THREADS) norm_held_kernel(const __grid_constant__ tr_each<N> e, double per, float eps)
+{
     int64_t at[N];
-    float x[P][8];
-    tr_each_row(at, e, t.row);
-#pragma unroll
-    for (int p = 0; p < P; p++) tr_get_piece(x[p], e.v[1], at[1] + (t.lane + p * k.lanes) * 8, t.len(p, k.lanes), e.by_8 >> 1 & 1);
-    float rest = 0, sum[1] = { 0 }, r;
-    if (KIND != NORM_RMS) tr_norm_center(x, rest, k, (float)t.d, [&](int p) { return t.len(p, k.lanes); }, room + 16);
+    const int len = (int)tr_norm_row<L>(at, e);
+    tr_eight<TYPE> x[P];
 #pragma unroll
     for (int p = 0; p < P; p++) {
-        float squares = 0;
-#pragma unroll
-        for (int j = 0; j < 8; j++) squares = fmaf(x[p][j], x[p][j], squares);
-        sum[0] += squares;
+        const int j0 = (threadIdx.x % L + p * L) * 8;
+        x[p] = {};
+        if (j0 < len) x[p] = tr_eight_get<TYPE>(e.v[1].data, at[1] + j0);
     }
-    tr_norm_sum(sum, k.lanes, room);
-    if (KIND == NORM_RMS) {
-        r = tr_norm_rsqrt(fmaf(sum[0], k.mean_hi, fmaf(sum[0], k.mean_lo, eps)));
-    } else {
-        const float var = fmaf(-rest, rest, sum[0] * k.mean_hi);
-        r = tr_norm_rsqrt((var < 0 ? 0 : var) + eps);
-    }
+    tr_norm_mean mean = {};
+    if (KIND != NORM_RMS) mean = tr_norm_mean_held<TYPE, L>(x, per);
+    tr_eight_again<TYPE>(x);
+    double sum = 0;
 #pragma unroll
     for (int p = 0; p < P; p++) {
-        const int len = t.len(p, k.lanes);
-        const int64_t j0 = (t.lane + p * k.lanes) * 8;
-        float a[8], b[8];
-        if (len == 0) continue;
-        tr_get_piece(a, e.v[2], at[2] + j0, len, e.by_8 >> 2 & 1);
-        if (KIND != NORM_RMS) tr_get_piece(b, e.v[N - 1], at[N - 1] + j0, len, e.by_8 >> (N - 1) & 1);
+        float v[8], squares = 0;
+        if (KIND == NORM_RMS) tr_eight_float<TYPE>(v, x[p]);
+        else tr_norm_center<TYPE>(v, x[p], mean);
 #pragma unroll
-        for (int j = 0; j < 8; j++) {
-            if (KIND == NORM_RMS) x[p][j] = x[p][j] * r * a[j];
-            else x[p][j] = (x[p][j] - rest) * r * (KIND == NORM_ADA ? 1.0f + a[j] : a[j]) + b[j];
-        }
-        tr_put_piece(e.v[0], at[0] + j0, x[p], len, e.by_8 & 1);
+        for (int j = 0; j < 8; j++) squares = fmaf(v[j], v[j], squares);
+        if ((int)(threadIdx.x % L + p * L) * 8 < len) sum += (double)squares;
+    }
+    const float r = (float)tr_norm_rsqrt(tr_norm_join<L>(sum) * per + (double)eps);
+    tr_eight_again<TYPE>(x);
+    if (KIND == NORM_ADA || e.v[2].dtype == TYPE) norm_finish<KIND, TYPE, TYPE, P, L>(e, at, len, x, mean, r);
+    else if (e.v[2].dtype == TR_F32) norm_finish<KIND, TYPE, TR_F32, P, L>(e, at, len, x, mean, r);
+    else if (e.v[2].dtype == TR_F16) norm_finish<KIND, TYPE, TR_F16, P, L>(e, at, len, x, mean, r);
+    else if (e.v[2].dtype == TR_BF16) norm_finish<KIND, TYPE, TR_BF16, P, L>(e, at, len, x, mean, r);
+    else norm_finish<KIND, TYPE, TR_F8_E4M3, P, L>(e, at, len, x, mean, r);
+}
+
+/* The same of any operands: x moves up to three times, twice from the cache. A thread reads and writes its own elements alone,
+ * so that y may be x. */
+template <norm_kind KIND, int N> __global__ void __launch_bounds__(TR_NORM_THREADS) norm_any_kernel(const __grid_constant__ tr_each<N> e, double per, float eps)
+{
+    int64_t at[N];
+    const int64_t len = tr_norm_row<32>(at, e);
+    const int lane = threadIdx.x % 32;
+    double mean = 0, sum = 0;
+    if (KIND != NORM_RMS) {
+        for (int64_t j = lane; j < len; j += 32) mean += (double)tr_get_odd(e.v[1], at[1] + j);
+        mean = tr_norm_join<32>(mean) * per;
+    }
+    for (int64_t j = lane; j < len; j += 32) {
+        const double x = (double)tr_get_odd(e.v[1], at[1] + j) - mean;
+        sum += x * x;
+    }
+    const float r = (float)tr_norm_rsqrt(tr_norm_join<32>(sum) * per + (double)eps);
+    for (int64_t j = lane; j < len; j += 32) {
+        const float x = (float)((double)tr_get_odd(e.v[1], at[1] + j) - mean), a = tr_get_odd(e.v[2], at[2] + j);
+        if (KIND == NORM_RMS) tr_put(e.v[0], at[0] + j, x * r * a);
+        else tr_put(e.v[0], at[0] + j, x * r * (KIND == NORM_ADA ? 1.0f + a : a) + tr_get_odd(e.v[N - 1], at[N - 1] + j));
     }
 }
 
@@ -52,12 +95,15 @@ template <norm_kind KIND, int N> static tress_status run(tr_stream *s, const tr_
 {
     tress_status st = TRESS_OK;
     const cudaStream_t stream = tr_cuda_of(s)->stream;
-    tr_norm_plan k;
+    const double per = 1 / (double)e.d;
     if (e.n_row == 0) return TRESS_OK;
-    TR_TRY(tr_norm_plan_of(&k, e.n_row, e.d, op));
-    if (k.p == 1) norm_kernel<KIND, 1, N><<<(unsigned)k.n_block, k.threads, 0, stream>>>(e, k, eps);
-    else if (k.p == 2) norm_kernel<KIND, 2, N><<<(unsigned)k.n_block, k.threads, 0, stream>>>(e, k, eps);
-    else norm_kernel<KIND, 4, N><<<(unsigned)k.n_block, k.threads, 0, stream>>>(e, k, eps);
+    TR_TRY(tr_norm_fits(e.n_row, op));
+    if (tr_norm_held(e, KIND == NORM_ADA ? N : 2, 4096))
+        tr_norm_pick<16>(e.v[0].dtype, e.n_piece, [&](auto type, auto p, auto l) {
+            norm_held_kernel<KIND, type(), p(), l(), N><<<tr_norm_blocks(e.n_row, l()), TR_NORM_THREADS, 0, stream>>>(e, per, eps);
+        });
+    else
+        norm_any_kernel<KIND, N><<<tr_norm_blocks(e.n_row, 32), TR_NORM_THREADS, 0, stream>>>(e, per, eps);
     TR_TRY(tr_cuda_launched(op));
 done:
     return st;

@@ -1,38 +1,151 @@
-/* norm.h - what the norms and their backward share: a row held in registers by a group of threads, and sums over the group.
+/* norm.h - what the norms and their backward share: a row held in registers by a warp or a part of one, and its statistics.
  *
- * Short rows (heads of 64 channels) take a part of a warp each, many rows to a block; longer ones a block each. A thread holds P
- * pieces of 8. Which, depends on the length of a row alone. */
+ * Two kernels for each. The held one takes operands of one type in whole pieces of 8 at addresses for 16-byte loads: L lanes hold
+ * a row, P pieces each, all loaded before the first is used, with no shared memory and nobody to wait for. The other takes
+ * anything: a warp to a row, element by element, read again from the cache for every pass. Which, depends on types, shapes and
+ * addresses alone. */
 #ifndef TRESS_BACKEND_CUDA_NORM_H
 #define TRESS_BACKEND_CUDA_NORM_H
 
 #include "backend/cuda/each.h"
 
-#define TR_NORM_THREADS 512                     /* at the most, and P at most 4: rows of up to 16384 */
-#define TR_NORM_MAX (TR_NORM_THREADS * 4 * 8)
+#include <type_traits>
 
-/* How rows are shared out. lanes: threads of a row, a power of two up to 32 or all threads of the block. mean is 1 / d in two
- * parts, so that a sum becomes a mean in one rounding. */
-struct tr_norm_plan { int p, threads, lanes; int64_t n_block; float mean_hi, mean_lo; };
+#define TR_NORM_THREADS 128
 
-static inline tress_status tr_norm_plan_of(tr_norm_plan *out, int64_t n_row, int64_t d, const char *op)
+/* ---- eight numbers as they lie in memory --------------------------------------------------------------------- */
+template <int TYPE> struct tr_eight { uint4 u[TYPE == TR_F32 ? 2 : 1]; };
+template <> struct tr_eight<TR_F8_E4M3> { uint2 u[1]; };
+
+template <int TYPE> __device__ inline tr_eight<TYPE> tr_eight_get(const void *data, int64_t i)
 {
-    const int n_piece = (int)((d + 7) / 8);
-    tr_norm_plan k = {};
-    if (d > TR_NORM_MAX) return tr_fail(TRESS_E_SHAPE, "CUDA, %s: found rows of %lld channels, expected at most %d", op, (long long)d, TR_NORM_MAX);
-    k.p = n_piece <= 256 ? 1 : n_piece <= 512 ? 2 : 4;
-    if (n_piece <= 32) {
-        for (k.lanes = 1; k.lanes < n_piece; k.lanes *= 2) {}
-        k.threads = 256;
-    } else {
-        k.lanes = k.threads = ((n_piece + k.p - 1) / k.p + 31) / 32 * 32;
+    tr_eight<TYPE> x;
+    const auto *p = (const tr_eight<TYPE> *)data + i / 8;       /* i counts elements, a multiple of 8 from an aligned row */
+#pragma unroll
+    for (int k = 0; k < (int)(sizeof x / sizeof x.u[0]); k++) x.u[k] = p->u[k];
+    return x;
+}
+/* The same of what no thread writes in this launch: such loads may move before stores. */
+template <int TYPE> __device__ inline tr_eight<TYPE> tr_eight_fixed(const void *data, int64_t i)
+{
+    tr_eight<TYPE> x;
+    const auto *p = (const tr_eight<TYPE> *)data + i / 8;
+#pragma unroll
+    for (int k = 0; k < (int)(sizeof x / sizeof x.u[0]); k++) x.u[k] = __ldg(&p->u[k]);
+    return x;
+}
+template <int TYPE> __device__ inline void tr_eight_float(float (&v)[8], tr_eight<TYPE> x) { tr_get8(v, { &x, TYPE }, 0); }
+template <int TYPE> __device__ inline void tr_eight_put(void *data, int64_t i, const float (&v)[8]) { tr_put8({ data, TYPE }, i, v); }
+
+/* Keeps the compiler from holding the floats of an earlier pass: to convert again costs less than 4 registers. */
+template <int TYPE, int P> __device__ inline void tr_eight_again(tr_eight<TYPE> (&x)[P])
+{
+    if constexpr (TYPE != TR_F32)
+#pragma unroll
+        for (int p = 0; p < P; p++) asm volatile("" : "+r"(x[p].u[0].x), "+r"(x[p].u[0].y), "+r"(x[p].u[0].z), "+r"(x[p].u[0].w));
+}
+
+/* ---- a row and its sums -------------------------------------------------------------------------------------- */
+/* at[k] = where this thread's row begins in operand k; returns the row's elements, 0 beyond the last row: such threads take part
+ * in every sum and store nothing. */
+template <int L, int N> __device__ inline int64_t tr_norm_row(int64_t (&at)[N], const tr_each<N> &e)
+{
+    const int64_t row = (int64_t)blockIdx.x * (TR_NORM_THREADS / L) + threadIdx.x / L;
+    const bool there = row < e.n_row;
+    tr_each_row(at, e, there ? row : 0);
+    return there ? e.d : 0;
+}
+
+/* v of all L lanes of a row added up, the same in each. */
+template <int L> __device__ inline double tr_norm_join(double v)
+{
+#pragma unroll
+    for (int i = L / 2; i; i >>= 1) v += __shfl_xor_sync(0xffffffffu, v, i);
+    return v;
+}
+
+/* 1 / sqrt(v): a step of Newton in double, so that one rounding is left when it becomes a float. */
+__device__ inline double tr_norm_rsqrt(double v)
+{
+    const double r = (double)rsqrtf((float)v);
+    return r > 0 && r < (double)INFINITY ? r + r * (0.5 - 0.5 * v * r * r) : r;
+}
+
+/* A mean in two floats: small values of a row whose mean is near 0 keep their digits, and so does a small spread far from 0. */
+struct tr_norm_mean { float hi, lo; };
+__device__ inline tr_norm_mean tr_norm_mean_of(double sum, double per)
+{
+    const double mean = sum * per;
+    return { (float)mean, (float)(mean - (double)(float)mean) };
+}
+
+/* The mean of a held row, zeros beyond its end; per = 1 / d. A piece's sum is a double where its numbers have all bits of a
+ * float. */
+template <int TYPE, int L, int P> __device__ inline tr_norm_mean tr_norm_mean_held(const tr_eight<TYPE> (&x)[P], double per)
+{
+    using sum_of = std::conditional_t<TYPE == TR_F32, double, float>;
+    double sum = 0;
+#pragma unroll
+    for (int p = 0; p < P; p++) {
+        float v[8];
+        tr_eight_float<TYPE>(v, x[p]);
+        sum += (double)((((sum_of)v[0] + v[1]) + ((sum_of)v[2] + v[3])) + (((sum_of)v[4] + v[5]) + ((sum_of)v[6] + v[7])));
     }
-    const int64_t rows = k.threads / k.lanes;
-    k.n_block = (n_row + rows - 1) / rows;
-    if (k.n_block > INT32_MAX) return tr_fail(TRESS_E_SHAPE, "CUDA, %s: found %lld rows, expected at most %lld", op, (long long)n_row, (long long)INT32_MAX * rows);
-    k.mean_hi = (float)(1 / (double)d);
-    k.mean_lo = (float)(1 / (double)d - (double)k.mean_hi);
-    *out = k;
-    return TRESS_OK;
+    return tr_norm_mean_of(tr_norm_join<L>(sum), per);
+}
+
+/* Piece p of this thread less the mean. */
+template <int TYPE> __device__ inline void tr_norm_center(float (&v)[8], const tr_eight<TYPE> &x, tr_norm_mean mean)
+{
+    tr_eight_float<TYPE>(v, x);
+#pragma unroll
+    for (int j = 0; j < 8; j++) v[j] = (v[j] - mean.hi) - mean.lo;
+}
+
+/* ---- which kernel -------------------------------------------------------------------------------------------- */
+/* Can a row of up to d_max be held? The first n_same operands must be of one type; beyond them are weights, of one type too. */
+template <int N> static inline bool tr_norm_held(const tr_each<N> &e, int n_same, int64_t d_max)
+{
+    bool held = e.d % 8 == 0 && e.d <= d_max && e.by_8 == (1u << N) - 1 && e.v[0].dtype != TR_F8_E4M3;
+    for (int k = 1; k < N; k++) held &= k == n_same || e.v[k].dtype == e.v[k - 1].dtype;
+    return held;
+}
+
+/* f(type, p, l), each a constant, for a held row of n_piece pieces: of P_MAX 32 pieces at the most. */
+template <int TYPE, int P_MAX, typename F> static inline void tr_norm_pick_length(int n_piece, const F &f)
+{
+    const auto call = [&]<int P, int L>() { f(std::integral_constant<int, TYPE>(), std::integral_constant<int, P>(), std::integral_constant<int, L>()); };
+    const int p = (n_piece + 31) / 32;
+    if (n_piece <= 1) call.template operator()<1, 1>();
+    else if (n_piece <= 2) call.template operator()<1, 2>();
+    else if (n_piece <= 4) call.template operator()<1, 4>();
+    else if (n_piece <= 8) call.template operator()<1, 8>();
+    else if (n_piece <= 16) call.template operator()<1, 16>();
+    else if (p <= 1) call.template operator()<1, 32>();
+    else if (p <= 2) call.template operator()<2, 32>();
+    else if (p <= 4) call.template operator()<4, 32>();
+    else if (p <= 6) call.template operator()<6, 32>();
+    else if (p <= 8) call.template operator()<8, 32>();
+    else if (p <= 10) call.template operator()<10, 32>();
+    else if constexpr (P_MAX > 10) call.template operator()<16, 32>();
+}
+template <int P_MAX, typename F> static inline void tr_norm_pick(int dtype, int64_t n_piece, const F &f)
+{
+    if (dtype == TR_F32) tr_norm_pick_length<TR_F32, P_MAX>((int)n_piece, f);
+    else if (dtype == TR_F16) tr_norm_pick_length<TR_F16, P_MAX>((int)n_piece, f);
+    else tr_norm_pick_length<TR_BF16, P_MAX>((int)n_piece, f);
+}
+
+/* Blocks for all rows at `lanes` a row; rows that pass what a launch can hold are refused before (tr_norm_fits). */
+static inline unsigned tr_norm_blocks(int64_t n_row, int lanes)
+{
+    const int64_t rows = TR_NORM_THREADS / lanes;
+    return (unsigned)((n_row + rows - 1) / rows);
+}
+static inline tress_status tr_norm_fits(int64_t n_row, const char *op)
+{
+    const int64_t most = (int64_t)INT32_MAX * (TR_NORM_THREADS / 32);
+    return n_row <= most ? TRESS_OK : tr_fail(TRESS_E_SHAPE, "CUDA, %s: found %lld rows, expected at most %lld", op, (long long)n_row, (long long)most);
 }
 
 /* [d] under every row of a tensor like x. */
@@ -42,100 +155,6 @@ static inline tr_tensor tr_under(tr_tensor w, const tr_tensor &x)
     t.data = w.data;
     t.dtype = w.dtype;
     for (int a = 0; a < x.rank - 1; a++) t.stride[a] = 0;
-    return t;
-}
-
-/* v of all threads of a row joined by add(v, another's), the same in each; all threads of the block call. room: 16 N values that
- * nothing else of this launch uses. The order is fixed, and add must not care for which of the two comes first. */
-template <int N, typename F> __device__ inline void tr_norm_join(float (&v)[N], int lanes, float *room, const F &add)
-{
-    float other[N];
-    for (int i = (lanes < 32 ? lanes : 32) >> 1; i; i >>= 1) {
-#pragma unroll
-        for (int k = 0; k < N; k++) other[k] = __shfl_xor_sync(0xffffffffu, v[k], i);
-        add(v, other);
-    }
-    if (lanes <= 32) return;
-    const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, n = lanes >> 5;
-    if (lane == 0)
-#pragma unroll
-        for (int k = 0; k < N; k++) room[k * 16 + warp] = v[k];
-    __syncthreads();
-#pragma unroll
-    for (int k = 0; k < N; k++) v[k] = lane < n ? room[k * 16 + lane] : 0.0f;
-    for (int i = 8; i; i >>= 1) {               /* at most 16 warps: lanes 0 to 15 hold all there is */
-#pragma unroll
-        for (int k = 0; k < N; k++) other[k] = __shfl_xor_sync(0xffffffffu, v[k], i);
-        add(v, other);
-    }
-#pragma unroll
-    for (int k = 0; k < N; k++) v[k] = __shfl_sync(0xffffffffu, v[k], 0);
-}
-
-template <int N> struct tr_norm_plus {
-    __device__ void operator()(float (&v)[N], const float (&other)[N]) const
-    {
-        for (int k = 0; k < N; k++) v[k] += other[k];
-    }
-};
-template <int N> __device__ inline void tr_norm_sum(float (&sum)[N], int lanes, float *room) { tr_norm_join(sum, lanes, room, tr_norm_plus<N>{}); }
-
-/* (sum, what its roundings left out): Knuth's sum of two, whose error is a float. */
-struct tr_norm_plus_exact {
-    __device__ void operator()(float (&v)[2], const float (&other)[2]) const
-    {
-        const float sum = v[0] + other[0], part = sum - v[0], error = (v[0] - (sum - part)) + (other[0] - part);
-        v[0] = sum;
-        v[1] = (v[1] + other[1]) + error;
-    }
-};
-
-/* The mean of a row is mean + rest, and x becomes x - mean, 0 beyond the row's end. As good as by float64 sums: small values of
- * a row whose mean is near 0 keep their digits, and so does a small spread far from 0. room: 32 values. */
-template <int P, typename LEN> __device__ inline void tr_norm_center(float (&x)[P][8], float &rest, const tr_norm_plan &k, float d, const LEN &len, float *room)
-{
-    float sum[2] = { 0, 0 };
-#pragma unroll
-    for (int p = 0; p < P; p++)
-#pragma unroll
-        for (int j = 0; j < 8; j++) tr_norm_plus_exact{}(sum, { x[p][j], 0 });
-    tr_norm_join(sum, k.lanes, room, tr_norm_plus_exact{});
-    const float mean = sum[0] * k.mean_hi;
-    rest = (fmaf(-mean, d, sum[0]) + sum[1]) * k.mean_hi;
-#pragma unroll
-    for (int p = 0; p < P; p++)
-#pragma unroll
-        for (int j = 0; j < 8; j++) x[p][j] = j < len(p) ? x[p][j] - mean : 0.0f;
-}
-
-/* 1 / sqrt(v), within one unit: a step of Newton with the products' rounding errors. */
-__device__ inline float tr_norm_rsqrt(float v)
-{
-    const float r = rsqrtf(v), h = v * r, low = fmaf(v, r, -h), rest = fmaf(-h, r, 1.0f) - low * r;
-    return v > 0 && v < INFINITY ? fmaf(0.5f * r, rest, r) : r;
-}
-
-/* The thread's place: its row, and of it piece `lane`, then every lanes-th. Threads past the last row hold nothing. */
-struct tr_norm_place {
-    int64_t row;
-    int     lane, d;
-    bool    there;
-    /* Elements of piece p of this thread. */
-    __device__ int len(int p, int lanes) const
-    {
-        const int n = there ? d - (lane + p * lanes) * 8 : 0;
-        return n < 0 ? 0 : n < 8 ? n : 8;
-    }
-};
-__device__ inline tr_norm_place tr_norm_here(int lanes, int64_t n_row, int64_t d)
-{
-    const int rows = (int)blockDim.x / lanes;
-    tr_norm_place t;
-    t.row = (int64_t)blockIdx.x * rows + threadIdx.x / lanes;
-    t.lane = threadIdx.x % lanes;
-    t.d = (int)d;
-    t.there = t.row < n_row;
-    if (!t.there) t.row = 0;
     return t;
 }
 
