@@ -5,7 +5,8 @@
 
 Random weights are made on the card, rounded to the type, and saved as a diffusers folder; `tress probe` reads that folder. One line of
 JSON for each output: the relative distance (norm of difference over norm) of tress and of diffusers' own half-precision run from
-float32, and their ratio. Exit 1 if a distance is beyond 2e-3 (f16) or 1e-2 (bf16), or tress is more than 1.1 times as far as diffusers.
+float32, and their ratio. Exit 1 if tress is more than 1.1 times as far as diffusers, or beyond 2e-3 (f16) or 1e-2 (bf16) where
+diffusers is within: with some random weights bf16 itself is further off than that.
 """
 import argparse
 import gc
@@ -80,7 +81,7 @@ def controlnet(dtype):
     for m in [*model.controlnet_blocks, model.pos_embed_input.proj]:            # zero until trained
         torch.nn.init.normal_(m.weight, std=m.weight[0].numel() ** -0.5)
         torch.nn.init.normal_(m.bias, std=0.1)
-    embed = made(SD3Transformer2DModel, {**LARGE, "num_layers": 1})
+    embed = made(SD3Transformer2DModel, {**LARGE, "num_layers": CANNY["num_layers"]})         # tress opens it beside the ControlNet
     for p in embed.parameters():
         p.data = p.data.to(dtype).float()
     x = dict(hidden_states=random(2, 16, n, n), controlnet_cond=random(2, 16, n, n), pooled_projections=random(2, LARGE["pooled_projection_dim"]),
@@ -176,7 +177,7 @@ def compare(a, name, key):
         part = k.split(".")[0]
         if part not in worst or not mine <= worst[part]["tress"]:
             worst[part] = dict(tress=mine, diffusers=theirs, ratio=mine / theirs if theirs else None, output=k)
-        good = good and mine <= BOUND[key] and (key == "f32" or mine <= 1.1 * theirs)
+        good = good and (mine <= BOUND[key] if key == "f32" else mine <= 1.1 * theirs and (mine <= BOUND[key] or theirs > BOUND[key]))
     for part, w in worst.items():
         print(json.dumps(dict(module=name, dtype=key, **w, good=good, reference_s=round(t1 - t0, 1), tress_s=round(time.time() - t1, 1))), flush=True)
     return good
