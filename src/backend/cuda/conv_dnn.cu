@@ -37,7 +37,7 @@ static void build(tr_dnn_graph *g, const tr_conv_problem *p, bool fused)
     const cudnnDataType_t t = tr_dnn_type(p->type), f32 = CUDNN_DATA_FLOAT;
     const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
     const int64_t n_dim = 2, stride[] = { p->stride, p->stride }, one[] = { 1, 1 }, before[] = { p->top, p->left }, after[] = { p->bottom, p->right };
-    const double alpha = 1, beta = 0;
+    const float alpha = 1, beta = 0;            /* of double 1 an engine for the convolution alone reads the lower half, which is 0 */
     const bool bias = fused && p->bias, residual = fused && p->residual_type >= 0;
     const tr_dnn_desc x = image(g, UID_X, t, p->b, p->c, p->h, p->w, TR_DNN_MEMORY), w = image(g, UID_W, t, p->m, p->c, p->kh, p->kw, TR_DNN_MEMORY);
     const tr_dnn_desc y = image(g, UID_Y, fused ? tr_dnn_type(p->y_type) : t, p->b, p->m, p->oh, p->ow, TR_DNN_MEMORY);
@@ -56,8 +56,8 @@ static void build(tr_dnn_graph *g, const tr_conv_problem *p, bool fused)
     tr_dnn_set_desc(g, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, x);
     tr_dnn_set_desc(g, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, w);
     tr_dnn_set_desc(g, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, last);
-    tr_dnn_set(g, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_TYPE_DOUBLE, 1, &alpha);
-    tr_dnn_set(g, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, CUDNN_TYPE_DOUBLE, 1, &beta);
+    tr_dnn_set(g, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_TYPE_FLOAT, 1, &alpha);
+    tr_dnn_set(g, op, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, CUDNN_TYPE_FLOAT, 1, &beta);
     tr_dnn_finish_op(g, op);
     if (residual) {
         const tr_dnn_desc to = bias ? image(g, 0, f32, p->b, p->m, p->oh, p->ow, TR_DNN_VIRTUAL) : y;
