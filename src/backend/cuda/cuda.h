@@ -131,11 +131,13 @@ static inline bool tr_by_8(tr_tensor t, int64_t d, int64_t step)
 }
 
 /* ---- activations ----------------------------------------------------------------------------------------- */
-/* x / (1 + exp(-k)). Below 0 it is x e / (1 + e) with e = exp(k) in two halves, so that it ends gradually where e would be 0. */
+/* x / (1 + exp(-k)): an exponential, a sum and a quotient, each rounded once. Far below 0, where exp(-k) leaves the range of floats and
+ * 1 no longer counts beside it, it is x exp(k) by halves, so that it ends gradually. */
 __device__ inline float tr_times_sigmoid(float x, float k)
 {
-    const float half = expf(-0.5f * fabsf(k)), y = x / (1.0f + half * half);
-    return k < 0 ? y * half * half : y;
+    if (!(k < -80.0f)) return x / (1.0f + expf(-k));
+    const float half = expf(0.5f * k);
+    return x * half * half;
 }
 
 __device__ inline float tr_act_of(float h, int act)
