@@ -225,7 +225,8 @@ CHECK_OP(linear_grad)
             check_mutable(c, dw);
             check_rounds(c, (dy.dtype != kept) + (x.dtype != kept), (double)n * check_largest(f));      /* converted to the stream's type */
             check_ok(c, tr_linear_grad(check_stream(c), dw, dy, x));
-            check_near(c, dw, want, mag, 8 + sqrt((double)n));
+            /* Tensor cores line up the products of a step and cut off what falls below, always towards 0: twice what rounding leaves. */
+            check_near(c, dw, want, mag, 8 + (kept == TR_F32 ? 1 : 2) * sqrt((double)n));
             check_release(c);
         }
 }
