@@ -20,10 +20,11 @@ static void ref_adaln(double *want, double *mag, const double *x, const double *
 
 CHECK_OP(adaln)
 {
-    static const int64_t sizes[][3] = { { 1, 1, 1 }, { 3, 64, 1 }, { 8, 65, 2 }, { 6, 130, 6 }, { 154, 1536, 2 }, { 33, 2432, 3 } };      /* n, d, g */
-    for (int k = 0; k < 6; k++)
+    static const int64_t sizes[][3] = { { 1, 1, 1 }, { 3, 64, 1 }, { 8, 65, 2 }, { 6, 130, 6 }, { 154, 1536, 2 }, { 33, 2432, 3 }, { 9, 192, 3 },
+                                      { 6, 2432, 2 }, { 5, 256, 1 } };      /* n, d, g; some that divide into pieces of 8 and leave lanes without any */
+    for (int k = 0; k < 9; k++)
         for (check_fill f = 0; f < FILL_N; f++) {
-            const int64_t n = sizes[k][0], d = sizes[k][1], g = sizes[k][2], pad = k % 2 ? 3 : 0;      /* rows strided */
+            const int64_t n = sizes[k][0], d = sizes[k][1], g = sizes[k][2], pad = k % 2 && k < 6 ? 3 : 0;      /* rows strided */
             tr_tensor x = tr_slice(check_input(c, f, TR_DIMS(n, d + pad)), 1, pad, d), scale = check_input(c, FILL_NORMAL, TR_DIMS(g, d));
             tr_tensor y = tr_slice(check_output(c, TR_DIMS(n, d + pad)), 1, 0, d), shift = check_input(c, FILL_NORMAL, TR_DIMS(g, d));
             double *want = check_room(c, n * d), *mag = check_room(c, n * d);
