@@ -34,7 +34,7 @@ __device__ inline void norm_finish(const tr_each<N> &e, const int64_t (&at)[N], 
 /* y, x, scale, shift - or weight, bias - or weight. Bytes: x and y once, the others from the cache. At 16 bits and 8192 x 2432
  * that is 80 MB, 24 us of an H100's 3.35 TB/s; 8192 x 38 heads of 64 the same. */
 template <norm_kind KIND, int TYPE, int P, int L, int N>
-__global__ void __launch_bounds__(TR_NORM_THREADS) norm_held_kernel(const __grid_constant__ tr_each<N> e, double per, float eps)
+__global__ void __launch_bounds__(TR_NORM_THREADS, P > 10 ? 2 : KIND == NORM_AFFINE ? 3 : 4) norm_held_kernel(const __grid_constant__ tr_each<N> e, double per, float eps)
 {
     int64_t at[N];
     const int len = (int)tr_norm_row<L>(at, e);
@@ -96,10 +96,11 @@ template <norm_kind KIND, int N> static tress_status run(tr_stream *s, const tr_
     tress_status st = TRESS_OK;
     const cudaStream_t stream = tr_cuda_of(s)->stream;
     const double per = 1 / (double)e.d;
+    constexpr int p_max = KIND == NORM_AFFINE ? 10 : 16;    /* longer rows with weight and bias of any type would spill */
     if (e.n_row == 0) return TRESS_OK;
     TR_TRY(tr_norm_fits(e.n_row, op));
-    if (tr_norm_held(e, KIND == NORM_ADA ? N : 2, 4096))
-        tr_norm_pick<16>(e.v[0].dtype, e.n_piece, [&](auto type, auto p, auto l) {
+    if (tr_norm_held(e, KIND == NORM_ADA ? N : 2, p_max * 256))
+        tr_norm_pick<p_max>(e.v[0].dtype, e.n_piece, [&](auto type, auto p, auto l) {
             norm_held_kernel<KIND, type(), p(), l(), N><<<tr_norm_blocks(e.n_row, l()), TR_NORM_THREADS, 0, stream>>>(e, per, eps);
         });
     else

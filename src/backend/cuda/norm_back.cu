@@ -1,7 +1,8 @@
 /* Backward of adaln and rms_norm. */
 #include "backend/cuda/norm.h"
 
-#define D_MAX 2560                              /* of held rows: x and dy of 10 pieces a lane fit the registers */
+#define P_MAX 10
+#define D_MAX (P_MAX * 256)                   /* of held rows: x and dy of P_MAX pieces a lane fit the registers */
 
 /* g = dy (1 + scale) of one piece. */
 template <int TYPE> __device__ inline void ada_g(float (&g)[8], const tr_eight<TYPE> &dy, const tr_view_of &scale, int64_t at)
@@ -16,13 +17,13 @@ template <int TYPE> __device__ inline void ada_g(float (&g)[8], const tr_eight<T
 /* dx = residual + r (g - mean(g) - xhat mean(g xhat)), xhat = (x - mean) r. Operands dx, dy, x, scale, residual; dx may be dy, x or
  * the residual. Bytes: dx, dy, x and residual once, scale twice from the cache. At 16 bits and 8192 x 2432 with a residual that is
  * 160 MB, 48 us of an H100's 3.35 TB/s. */
-template <int TYPE, int P, int L> __global__ void __launch_bounds__(TR_NORM_THREADS)
+template <int TYPE, int P, int L> __global__ void __launch_bounds__(TR_NORM_THREADS, P > 8 && TYPE == TR_F32 ? 2 : 3)
 adaln_back_held_kernel(const __grid_constant__ tr_each<5> e, double per, float eps, bool add)
 {
-    constexpr bool early = TYPE != TR_F32;      /* the residual too waits in registers, where there are enough */
+    constexpr int ahead = TYPE == TR_F32 ? 1 : (P + 1) / 2;     /* pieces of the residual loaded at once: what registers are left for */
     int64_t at[5];
     const int len = (int)tr_norm_row<L>(at, e);
-    tr_eight<TYPE> x[P], dy[P], rest[early ? P : 1];
+    tr_eight<TYPE> x[P], dy[P], rest[ahead];
 #pragma unroll
     for (int p = 0; p < P; p++) {
         const int j0 = (threadIdx.x % L + p * L) * 8;
@@ -31,13 +32,6 @@ adaln_back_held_kernel(const __grid_constant__ tr_each<5> e, double per, float e
         x[p] = tr_eight_get<TYPE>(e.v[2].data, at[2] + j0);
         dy[p] = tr_eight_get<TYPE>(e.v[1].data, at[1] + j0);
     }
-    if constexpr (early)
-#pragma unroll
-        for (int p = 0; p < P; p++) {
-            const int j0 = (threadIdx.x % L + p * L) * 8;
-            rest[p] = {};
-            if (add && j0 < len) rest[p] = tr_eight_get<TYPE>(e.v[4].data, at[4] + j0);
-        }
     const tr_norm_mean mean = tr_norm_mean_held<TYPE, L>(x, per);
     tr_eight_again<TYPE>(x);
     double squares = 0, sum_g = 0, sum_gx = 0;
@@ -65,10 +59,15 @@ adaln_back_held_kernel(const __grid_constant__ tr_each<5> e, double per, float e
 #pragma unroll
     for (int p = 0; p < P; p++) {
         const int j0 = (threadIdx.x % L + p * L) * 8;
-        float v[8], g[8], add_to[8] = {};
+        float v[8], g[8], add_to[8];
+        if (p % ahead == 0)
+#pragma unroll
+            for (int q = 0; q < ahead; q++) {
+                rest[q] = {};
+                if (add && p + q < P && j0 + q * L * 8 < len) rest[q] = tr_eight_get<TYPE>(e.v[4].data, at[4] + j0 + q * L * 8);
+            }
         if (j0 >= len) continue;
-        if constexpr (early) tr_eight_float<TYPE>(add_to, rest[p]);
-        else if (add) tr_eight_float<TYPE>(add_to, tr_eight_get<TYPE>(e.v[4].data, at[4] + j0));
+        tr_eight_float<TYPE>(add_to, rest[p % ahead]);
         tr_norm_center<TYPE>(v, x[p], mean);
         ada_g<TYPE>(g, dy[p], e.v[3], at[3] + j0);
 #pragma unroll
@@ -116,7 +115,7 @@ tress_status tr_cuda_adaln_back(tr_stream *s, tr_tensor dx, tr_tensor dy, tr_ten
     if (e.n_row == 0) return TRESS_OK;
     TR_TRY(tr_norm_fits(e.n_row, "adaln_back"));
     if (tr_norm_held(e, 5, D_MAX))
-        tr_norm_pick<10>(e.v[0].dtype, e.n_piece, [&](auto type, auto p, auto l) {
+        tr_norm_pick<P_MAX>(e.v[0].dtype, e.n_piece, [&](auto type, auto p, auto l) {
             adaln_back_held_kernel<type(), p(), l()><<<tr_norm_blocks(e.n_row, l()), TR_NORM_THREADS, 0, stream>>>(e, per, eps, add);
         });
     else
@@ -225,7 +224,7 @@ tress_status tr_cuda_rms_norm_back(tr_stream *s, tr_tensor dx, tr_tensor dy, tr_
     if (e.n_row == 0) return TRESS_OK;
     TR_TRY(tr_norm_fits(e.n_row, "rms_norm_back"));
     if (tr_norm_held(e, 3, D_MAX))
-        tr_norm_pick<10>(e.v[0].dtype, e.n_piece, [&](auto type, auto p, auto l) {
+        tr_norm_pick<P_MAX>(e.v[0].dtype, e.n_piece, [&](auto type, auto p, auto l) {
             rms_norm_back_held_kernel<type(), p(), l()><<<tr_norm_blocks(e.n_row, l()), TR_NORM_THREADS, 0, stream>>>(e, per, eps);
         });
     else
