@@ -44,8 +44,8 @@ static void ref_adaln_back(double *want, double *mag, const double *dy, const do
 
 CHECK_OP(adaln_back)
 {
-    static const int64_t size[][3] = { { 1, 1, 1 }, { 6, 7, 3 }, { 3, 64, 1 }, { 8, 65, 2 }, { 154, 1536, 2 }, { 33, 2432, 3 } };   /* n, d, g */
-    for (int k = 0; k < 6; k++)
+    static const int64_t size[][3] = { { 1, 1, 1 }, { 6, 7, 3 }, { 3, 64, 1 }, { 8, 65, 2 }, { 154, 1536, 2 }, { 33, 2432, 3 }, { 10, 2432, 2 } };   /* n, d, g */
+    for (int k = 0; k < 7; k++)
         for (check_fill f = 0; f < FILL_N; f++)
             for (int kind = 0; kind < 4; kind++) {           /* no residual; with one; dx is dy; dx is the residual */
                 const int64_t n = size[k][0], d = size[k][1], g = size[k][2], pad = k % 2 ? 3 : 0;      /* rows strided */
