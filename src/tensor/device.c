@@ -12,7 +12,7 @@ tress_status tr_device_open(tr_device **out, const tr_device_spec *spec)
     tress_status st = TRESS_OK;
     tr_device *d = NULL;
     const tr_backend *backend = &tr_backend_cpu;
-    if (spec->kind == TRESS_BACKEND_CUDA && !spec->dry) TR_TRY(tr_backend_load(&backend, "libtress_cuda.so"));
+    if (spec->kind == TRESS_BACKEND_CUDA && !spec->dry) TR_TRY(tr_backend_load(&backend, "libtress_cuda.so", "libcuda.so.1"));
     if (spec->dtype != TR_F32 && (spec->kind != TRESS_BACKEND_CUDA || (spec->dtype != TR_F16 && spec->dtype != TR_BF16)))
         TR_TRY(tr_fail(TRESS_E_ARG, "dtype %s: found for the %s, expected F32, or on a GPU F16 or BF16", tr_dtype_name(spec->dtype),
                        spec->kind == TRESS_BACKEND_CUDA ? "GPU" : "CPU"));

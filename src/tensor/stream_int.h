@@ -27,8 +27,9 @@ struct tr_stream {
     void      *cancelled_self;
 };
 
-/* The back end in a shared object of this name. Fails: GPU (not there, needs what is not there, another version). */
-TR_CHECKED tress_status tr_backend_load(const tr_backend **out, const char *file);
+/* The back end in a shared object of this name, where the driver that it needs is installed. Fails: GPU (not there, needs what is not
+ * there, another version). */
+TR_CHECKED tress_status tr_backend_load(const tr_backend **out, const char *file, const char *driver);
 
 /* A source of memory for arenas; self is the device. Counted and limited. */
 TR_CHECKED tress_status tr_device_take_bytes(void *self, void **out, size_t n);
