@@ -50,8 +50,6 @@ done:
     return st;
 }
 
-static tress_status random_weights(bench *b, tr_module module) { return tr_weights_random(&b->weights[module], b->host->device); }
-
 static tress_status open_parts(bench *b, const tress_model_args *model, int want)
 {
     static const tress_model_args defaults;
@@ -65,15 +63,15 @@ static tress_status open_parts(bench *b, const tress_model_args *model, int want
         goto done;
     }
     if (want & TR_WANT_TRANSFORMER) {
-        TR_TRY(random_weights(b, TR_MODULE_TRANSFORMER));
+        TR_TRY(tr_weights_random(&b->weights[TR_MODULE_TRANSFORMER], d));
         TR_TRY(tr_mmdit_open(&b->transformer, d, b->weights[TR_MODULE_TRANSFORMER], &b->preset.transformer));
     }
     if (want & TR_WANT_CONTROLNET) {
-        TR_TRY(random_weights(b, TR_MODULE_CONTROLNET));
+        TR_TRY(tr_weights_random(&b->weights[TR_MODULE_CONTROLNET], d));
         TR_TRY(tr_controlnet_open(&b->controlnet, d, b->weights[TR_MODULE_CONTROLNET], &b->preset.controlnet));
     }
     if (want & TR_WANT_VAE) {
-        TR_TRY(random_weights(b, TR_MODULE_VAE));
+        TR_TRY(tr_weights_random(&b->weights[TR_MODULE_VAE], d));
         TR_TRY(tr_vae_open(&b->vae, d, b->weights[TR_MODULE_VAE], &b->preset.vae));
     }
 done:
@@ -177,7 +175,7 @@ done:
 }
 
 /* ---- networks -------------------------------------------------------------------------------------------- */
-typedef struct step { bench *b; tr_guide *guide; tr_tensor x, v; tr_schedule schedule; } step;
+typedef struct step { tr_guide *guide; tr_tensor x, v; tr_schedule schedule; } step;
 
 static tress_status run_step(void *self, tr_stream *s)
 {
@@ -219,7 +217,6 @@ static tress_status make_guide(bench *b, step *k, bool control)
     TR_TRY(tr_schedule_make(&k->schedule, &c_schedule, a->n_step, 0, 1));
     tr_guide_args g = { .transformer = b->transformer, .controlnet = control ? b->controlnet : NULL, .cfg_scale = a->cfg_scale, .control_strength = 1,
                         .control_end = 1, .control_last = true, .control_pooled_zero = a->control_pooled == TRESS_POOLED_ZERO, .n_step = a->n_step, .sigma = k->schedule.sigma };
-    k->b = b;
     TR_TRY(random_tensor(b, &g.context, TR_DIMS(1, a->text_rows, c->d_context)));
     TR_TRY(random_tensor(b, &g.pooled, TR_DIMS(1, c->d_pooled)));
     if (guided) {
@@ -246,27 +243,19 @@ done:
     return st;
 }
 
-static tress_status bench_transformer(bench *b)
+static tress_status bench_guide(bench *b, const char *what, bool control)
 {
     tress_status st = TRESS_OK;
     step k = { 0 };
-    TR_TRY(make_guide(b, &k, false));
-    TR_TRY(report(b, "transformer", run_step, &k));
+    TR_TRY(make_guide(b, &k, control));
+    TR_TRY(report(b, what, run_step, &k));
 done:
     tr_guide_free(k.guide);
     return st;
 }
 
-static tress_status bench_step(bench *b)
-{
-    tress_status st = TRESS_OK;
-    step k = { 0 };
-    TR_TRY(make_guide(b, &k, true));
-    TR_TRY(report(b, "step", run_step, &k));
-done:
-    tr_guide_free(k.guide);
-    return st;
-}
+static tress_status bench_transformer(bench *b) { return bench_guide(b, "transformer", false); }
+static tress_status bench_step(bench *b) { return bench_guide(b, "step", true); }
 
 typedef struct control { bench *b; tr_controlnet_args a; tr_tensor residual[TR_BLOCK_MAX]; float timestep[2 * 64]; } control;
 

@@ -79,6 +79,27 @@ done:
     return st;
 }
 
+int64_t tr_blocks_mod_width(const tr_block *k, int n)
+{
+    int64_t width = 0;
+    for (int i = 0; i < n; i++) width += tr_block_mod_width(&k[i]);
+    return width;
+}
+
+tress_status tr_blocks_modulate_rows(tr_stream *s, const tr_block *k, int n, tr_tensor rows, tr_tensor silu_temb)
+{
+    tress_status st = TRESS_OK;
+    int64_t at = 0;
+    for (int i = 0; i < n; i++) {
+        const int64_t width = tr_block_mod_width(&k[i]);
+        TR_TRY(tr_stream_poll(s));
+        TR_TRY(tr_block_modulate_rows(s, &k[i], tr_slice(rows, 1, at, width), silu_temb));
+        at += width;
+    }
+done:
+    return st;
+}
+
 tress_status tr_block_modulate(tr_block_mod *mod, tr_stream *s, const tr_block *k, tr_tensor silu_temb)
 {
     tress_status st = TRESS_OK;

@@ -232,9 +232,7 @@ done:
 /* ---- modulation of many steps ---------------------------------------------------------------------------- */
 int64_t tr_mmdit_mod_width(const tr_mmdit *m)
 {
-    int64_t n = 2 * (int64_t)m->config.n_head * m->config.d_head;
-    for (int i = 0; i < m->config.n_block; i++) n += tr_block_mod_width(&m->block[i]);
-    return n;
+    return tr_blocks_mod_width(m->block, m->config.n_block) + 2 * (int64_t)m->config.n_head * m->config.d_head;
 }
 
 tress_status tr_mmdit_modulate(tr_mmdit *m, tr_stream *s, tr_tensor mods, tr_tensor timestep, tr_tensor pooled)
@@ -242,21 +240,16 @@ tress_status tr_mmdit_modulate(tr_mmdit *m, tr_stream *s, tr_tensor mods, tr_ten
     tress_status st = TRESS_OK;
     const tr_arena_mark mark = tr_scratch_push(s);
     const int64_t n = mods.shape[0], d = (int64_t)m->config.n_head * m->config.d_head;
+    const int64_t blocks = tr_blocks_mod_width(m->block, m->config.n_block);
     tr_tensor temb;
-    int64_t at = 0;
     TR_ASSERT(mods.rank == 2 && mods.shape[1] == tr_mmdit_mod_width(m));
     TR_TRY(tr_expect(s, pooled, TR_DIMS(n, m->config.d_pooled), "the pooled text"));
     TR_TRY(tr_expect_timestep(s, timestep, n));
     TR_TRY(tr_scratch(s, &temb, tr_stream_dtype(s), TR_DIMS(n, d)));
     TR_TRY(tr_time_text_forward(s, &m->time_text, temb, timestep, pooled));
     TR_TRY(tr_activate(s, temb, temb, TR_ACT_SILU));
-    for (int i = 0; i < m->config.n_block; i++) {
-        const int64_t width = tr_block_mod_width(&m->block[i]);
-        TR_TRY(tr_stream_poll(s));
-        TR_TRY(tr_block_modulate_rows(s, &m->block[i], tr_slice(mods, 1, at, width), temb));
-        at += width;
-    }
-    TR_TRY(tr_linear_apply(s, tr_slice(mods, 1, at, 2 * d), temb, m->norm_out, NULL));
+    TR_TRY(tr_blocks_modulate_rows(s, m->block, m->config.n_block, tr_slice(mods, 1, 0, blocks), temb));
+    TR_TRY(tr_linear_apply(s, tr_slice(mods, 1, blocks, 2 * d), temb, m->norm_out, NULL));
 done:
     tr_scratch_pop(s, mark);
     return st;
