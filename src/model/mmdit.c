@@ -40,7 +40,6 @@ void tr_mmdit_close(tr_mmdit *m)
     if (!m) return;
     tr_layer_list_fini(&m->layers);
     tr_free(m->block);
-    tr_free(m->logw);
     tr_free(m->pass);
     tr_free(m);
 }
@@ -118,19 +117,11 @@ static bool is_skipped(const tr_mmdit_args *a, int i)
     return false;
 }
 
-tress_status tr_mmdit_logw(tr_tensor *out, tr_mmdit *m, tr_stream *s, int64_t n, float v)
+tress_status tr_mmdit_logw(tr_tensor *out, tr_stream *s, int64_t n, float v)
 {
     tress_status st = TRESS_OK;
-    if (n > m->n_logw) {
-        void *p = NULL;
-        TR_TRY(tr_alloc_array(&p, n, sizeof *m->logw));
-        tr_free(m->logw);
-        m->logw = p;
-        m->n_logw = n;
-    }
-    for (int64_t i = 0; i < n; i++) m->logw[i] = v;
     TR_TRY(tr_scratch(s, out, TR_F32, TR_DIMS(n)));
-    TR_TRY(tr_upload(s, *out, m->logw));
+    TR_TRY(tr_set(s, *out, v));
 done:
     return st;
 }
@@ -193,7 +184,7 @@ done:
 tress_status tr_mmdit_begin(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a, tr_block_io *io, tr_tensor silu_temb)
 {
     tress_status st = TRESS_OK;
-    if (a->context_logw != 0) TR_TRY(tr_mmdit_logw(&io->text_logw, m, s, a->context.shape[1], a->context_logw));
+    if (a->context_logw != 0) TR_TRY(tr_mmdit_logw(&io->text_logw, s, a->context.shape[1], a->context_logw));
     if (tr_is_none(a->tokens)) TR_TRY(tr_patch_embed_forward(s, &m->patch, io->image, a->x, false, "the latent"));
     else TR_TRY(tr_copy(s, io->image, a->tokens));
     tr_probe_show(io->probe, "tokens", -1, io->image);

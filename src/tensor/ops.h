@@ -112,6 +112,11 @@ typedef struct tr_backend {
     tress_status (*upload)(void *self, void *to, const void *from, size_t n);
     tress_status (*download)(void *self, void *to, const void *from, size_t n);
     tress_status (*sync)(void *self);
+    /* What tr_record (stream.h) is made of. NULL, all four: this back end gains nothing by recording. */
+    tress_status (*record_begin)(void *self);
+    tress_status (*record_end)(void *self, void **record);      /* record NULL: what was recorded is dropped */
+    tress_status (*record_run)(void *self, void *record);
+    void (*record_free)(void *self, void *record);
 #define OP(name, params, args) tress_status (*name) params;
 #include "tensor/ops.def"
 #undef OP
