@@ -66,6 +66,8 @@ typedef struct tr_block_io {
     tr_tensor text;                             /* [b, n, d], updated in place unless it ends here; or none */
     tr_tensor text_logw;                        /* F32 [n], added to the logits of the text keys; or none */
     tr_block_mod mod;
+    tr_tensor control;                          /* [b, t, d], added times control_scale where the image ends; or none */
+    float     control_scale;
     tr_probe  probe;
     int       i_block;                          /* for the probe */
 } tr_block_io;

@@ -136,6 +136,9 @@ static tress_status run_block(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a,
     int r;
     TR_TRY(tr_stream_poll(s));
     TR_TRY(tr_mmdit_residual(&r, m, a, i, skipped));
+    const bool with_block = r >= 0 && !skipped && !io->probe.fn;             /* a probe wants to see the image without it */
+    io->control = with_block ? a->residual[r] : tr_none();
+    io->control_scale = a->residual_scale;
     if (!skipped) {
         io->i_block = i;
         if (tr_is_none(a->mods)) TR_TRY(tr_block_modulate(&io->mod, s, &m->block[i], silu_temb));
@@ -143,7 +146,7 @@ static tress_status run_block(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a,
         TR_TRY(tr_block_forward(s, &m->block[i], io));
     }
     *at += width;
-    if (r >= 0) {
+    if (r >= 0 && !with_block) {
         const tr_tensor x = tr_rows(io->image);
         TR_TRY(tr_axpby(s, x, 1, x, a->residual_scale, tr_rows(a->residual[r])));
         tr_probe_show(io->probe, "controlled", i, io->image);
