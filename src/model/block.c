@@ -200,6 +200,19 @@ tress_status tr_block_attend(tr_stream *s, const tr_block *k, tr_tensor o, tr_te
 typedef struct addend { tr_tensor t; float scale; } addend;        /* t [b, n, d], or none: nothing is added */
 #define NOTHING ((addend){ 0 })
 
+/* The same of two streams at once; o2 none: of one. */
+static tress_status attend_both(tr_stream *s, const tr_block *k, tr_tensor o, tr_tensor q, tr_tensor o2, tr_tensor q2, const tr_attention_segment *segment, int n_segment)
+{
+    tr_attention_args a = { .q = q, .scale = 1.0f / sqrtf((float)k->d_head), .n_segment = n_segment };
+    a.o = tr_reshape(o, TR_DIMS(q.shape[0], q.shape[1], q.shape[2], q.shape[3]));
+    if (!tr_is_none(o2)) {
+        a.q2 = q2;
+        a.o2 = tr_reshape(o2, TR_DIMS(q2.shape[0], q2.shape[1], q2.shape[2], q2.shape[3]));
+    }
+    for (int i = 0; i < n_segment; i++) a.segment[i] = segment[i];
+    return tr_attention(s, &a);
+}
+
 /* x += gate * layer(o) + more.  x [b, n, d]; o [b n, d_in]. */
 static tress_status add_gated(tr_stream *s, tr_tensor x, tr_tensor o, const tr_linear_layer *l, tr_tensor mod, int i_gate, addend more)
 {
@@ -246,7 +259,7 @@ static tress_status joint_attention(tr_stream *s, const tr_block *k, const tr_bl
     const tr_arena_mark mark = tr_scratch_push(s);
     const bool text = k->text.mod != NULL, text_ends = text && !k->text.attn.out;
     tr_tensor h, c = tr_none(), o2 = tr_none();             /* [b, t, d], [b, n, d], [b, t, d] */
-    qkv x, y;
+    qkv x, y = { 0 };
     tr_attention_segment segment[2];
     int n_segment = 0;
 
@@ -262,13 +275,12 @@ static tress_status joint_attention(tr_stream *s, const tr_block *k, const tr_bl
     }
 
     /* The normed inputs are spent: the outputs take their place. */
-    TR_TRY(tr_block_attend(s, k, h, tr_none(), x.q, segment, n_segment));
+    TR_TRY(attend_both(s, k, h, x.q, text_ends ? tr_none() : c, y.q, segment, n_segment));
     tr_probe_show(io->probe, "attention", io->i_block, h);
     if (k->second.q) TR_TRY(second_attention(&o2, s, k, io));               /* reads the image as it came in */
     TR_TRY(add_gated(s, io->image, tr_rows(h), k->image.attn.out, io->mod.image, TR_GATE_MSA, NOTHING));
     if (k->second.q) TR_TRY(add_gated(s, io->image, tr_rows(o2), k->second.out, io->mod.image, TR_GATE_MSA2, NOTHING));
     if (text && !text_ends) {
-        TR_TRY(tr_block_attend(s, k, c, tr_none(), y.q, segment, n_segment));
         tr_probe_show(io->probe, "attention_context", io->i_block, c);
         TR_TRY(add_gated(s, io->text, tr_rows(c), k->text.attn.out, io->mod.text, TR_GATE_MSA, NOTHING));
     }

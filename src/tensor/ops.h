@@ -31,7 +31,8 @@ typedef struct tr_epilogue {
 
 /* o_i = sum_j p_ij v_j over the keys of all segments, p = softmax_j(scale q_i k_j + bias_ij + key_logw_j + query_logw_i),
  * exactly one softmax over the union (Reference Attention is one more segment).
- * q, o [b, n_q, h, d]; k, v [b, n_k, h, d]; any strides, the last one 1. */
+ * q, o [b, n_q, h, d]; k, v [b, n_k, h, d]; any strides, the last one 1.
+ * q2, o2 [b, n_q2, h, d]: what another stream asks of the same keys, in the same pass; then no bias, query_logw or causal segment. */
 #define TR_SEGMENT_MAX 4
 typedef struct tr_attention_segment {
     tr_tensor k, v;
@@ -43,6 +44,7 @@ typedef struct tr_attention_segment {
 typedef struct tr_attention_args {
     tr_tensor q, o;
     tr_tensor lse;                              /* F32 [b, h, n_q], or none: log of the softmax's denominator */
+    tr_tensor q2, o2;                           /* or none */
     float     scale;
     int       n_segment;
     tr_attention_segment segment[TR_SEGMENT_MAX];
