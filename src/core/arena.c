@@ -120,3 +120,11 @@ void tr_arena_pop(tr_arena *a, tr_arena_mark m)
 }
 
 size_t tr_arena_peak(const tr_arena *a) { return a->peak; }
+
+void tr_arena_trim(tr_arena *a)
+{
+    TR_ASSERT(a->used == 0);
+    give_from(a, 0);
+    a->i_chunk = 0;
+    a->peak = 0;
+}

@@ -112,6 +112,7 @@ typedef struct tr_backend {
     tress_status (*upload)(void *self, void *to, const void *from, size_t n);
     tress_status (*download)(void *self, void *to, const void *from, size_t n);
     tress_status (*sync)(void *self);
+    tress_status (*free_bytes)(void *self, int64_t *out);        /* of its memory, that nobody uses; NULL: unknown */
 #define OP(name, params, args) tress_status (*name) params;
 #include "tensor/ops.def"
 #undef OP
