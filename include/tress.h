@@ -85,6 +85,7 @@ typedef struct tress_options {
     int           n_thread;       /* 0: every core the process may use */
     int64_t       memory_max;     /* bytes for weights in use and activations together, 0: no limit; checked by a plan before any work */
     tress_hooks   hooks;
+    bool          plan_only;      /* for plans alone: backend CUDA needs no card, and nothing can be computed */
 } tress_options;
 
 TRESS_API TRESS_CHECKED tress_status tress_new(tress **out, const tress_options *opt /* NULL: defaults */);
