@@ -24,17 +24,18 @@ static tress_status prepare(pass *p)
     tress_status st = TRESS_OK;
     tr_stream *s = p->s;
     const tr_mmdit_sizes z = p->z;
+    const tr_dtype type = tr_stream_dtype(s);
     const int n_block = p->m->config.n_block;
     tr_tensor temb;
     while (p->first < n_block && !tr_block_learns(&p->m->block[p->first])) p->first++;
     TR_ASSERT(p->first < n_block);
     for (int i = p->first; i < n_block; i++) {
         TR_TRY(tr_block_trace_new(&p->trace[i], s, &p->m->block[i], p->a->keep, z.b, z.t, z.n));
-        TR_TRY(tr_scratch(s, &p->trace[i].image.x, TR_F32, TR_DIMS(z.b, z.t, z.d)));
-        TR_TRY(tr_scratch(s, &p->trace[i].text.x, TR_F32, TR_DIMS(z.b, z.n, z.d)));
+        TR_TRY(tr_scratch(s, &p->trace[i].image.x, type, TR_DIMS(z.b, z.t, z.d)));
+        TR_TRY(tr_scratch(s, &p->trace[i].text.x, type, TR_DIMS(z.b, z.n, z.d)));
     }
-    TR_TRY(tr_scratch(s, &p->final, TR_F32, TR_DIMS(z.b, z.t, z.d)));
-    TR_TRY(tr_scratch(s, &temb, tr_stream_dtype(s), TR_DIMS(z.b, z.d)));
+    TR_TRY(tr_scratch(s, &p->final, type, TR_DIMS(z.b, z.t, z.d)));
+    TR_TRY(tr_scratch(s, &temb, type, TR_DIMS(z.b, z.d)));
     p->io.image = p->trace[p->first].image.x;               /* blocks below work in place, where the first that learns reads */
     p->io.text = p->trace[p->first].text.x;
     TR_TRY(tr_mmdit_begin(p->m, s, &p->a->forward, &p->io, temb));
@@ -113,10 +114,11 @@ static tress_status backward(pass *p)
     tr_stream *s = p->s;
     const tr_mmdit_sizes z = p->z;
     const tr_tensor out = p->a->forward.out;
+    const tr_dtype type = tr_stream_dtype(s);
     tr_tensor dv, d_image, d_text;
-    TR_TRY(tr_scratch(s, &dv, tr_stream_dtype(s), TR_DIMS(out.shape[0], out.shape[1], out.shape[2], out.shape[3])));
-    TR_TRY(tr_scratch(s, &d_image, TR_F32, TR_DIMS(z.b, z.t, z.d)));
-    TR_TRY(tr_scratch(s, &d_text, TR_F32, TR_DIMS(z.b, z.n, z.d)));
+    TR_TRY(tr_scratch(s, &dv, type, TR_DIMS(out.shape[0], out.shape[1], out.shape[2], out.shape[3])));
+    TR_TRY(tr_scratch(s, &d_image, type, TR_DIMS(z.b, z.t, z.d)));
+    TR_TRY(tr_scratch(s, &d_text, type, TR_DIMS(z.b, z.n, z.d)));
     TR_TRY(p->a->loss(p->a->loss_self, s, out, dv));
     TR_TRY(head_back(p, d_image, dv));
     TR_TRY(round_to(p, d_image));

@@ -20,7 +20,7 @@ typedef enum tr_keep {
 typedef struct tr_mmdit_train_args {
     tr_mmdit_args forward;                      /* nothing skipped, no probe */
     tr_keep  keep;
-    tr_dtype round;                             /* F16 or BF16: what passes from block to block is rounded to it, both ways; F32: not */
+    tr_dtype round;                             /* F16 or BF16, on an F32 stream: what passes from block to block is rounded to it, both ways; F32: not */
     tr_drop  drop;
     /* Called between the two with out [b, c, h, w]: dv [b, c, h, w] = the gradient of what is to fall. */
     tress_status (*loss)(void *self, tr_stream *s, tr_tensor v, tr_tensor dv);

@@ -226,8 +226,9 @@ static tress_status choose_keep(run *r)
     tress_status st = TRESS_OK;
     int64_t h = 0, w = 0, bytes[3] = { 0 };
     const int cell = r->specs.latents.prepare.cell;
-    const int64_t limit = r->a->max_vram > 0 ? r->a->max_vram : r->env->memory_max, weights = r->env->weight_bytes;
-    const int64_t wish = limit > 0 || !tr_device_is_host(r->env->device) ? limit : tr_mem_machine() / 10 * 8;       /* of auto: others need memory too */
+    const bool host = tr_device_is_host(r->env->device);
+    const int64_t limit = host && r->a->max_vram > 0 ? r->a->max_vram : r->env->memory_max, weights = r->env->weight_bytes;
+    const int64_t wish = limit > 0 || !host ? limit : tr_mem_machine() / 10 * 8;       /* of auto: others need memory too */
     char step_text[32], weight_text[32];
     const tress_checkpointing asked = r->a->gradient_checkpointing;
     for (int i = 0; i < r->env->check->data->n_item; i++) {     /* before a picture is encoded, which takes long */
@@ -247,11 +248,12 @@ static tress_status choose_keep(run *r)
     }
     if (limit > 0 && weights + bytes[keep] > limit)
         TR_TRY(tr_fail(TRESS_E_OOM, "training at %" PRId64 " x %" PRId64 " pixels, batch %d, takes %.2f GiB: %.2f of weights and %.2f beside them, with gradient checkpointing %s; "
-                       "--max-vram leaves %.2f: a smaller --resolution or --batch takes less", w * cell, h * cell, r->a->batch,
-                       (double)(weights + bytes[keep]) / 0x1p30, (double)weights / 0x1p30, (double)bytes[keep] / 0x1p30, name[keep], (double)limit / 0x1p30));
+                       "%s leaves %.2f: a smaller --resolution or --batch takes less", w * cell, h * cell, r->a->batch,
+                       (double)(weights + bytes[keep]) / 0x1p30, (double)weights / 0x1p30, (double)bytes[keep] / 0x1p30, name[keep],
+                       r->a->max_vram > 0 || host ? "--max-vram" : "the GPU", (double)limit / 0x1p30));
     r->specs.trainer.keep = (tr_keep)keep;
-    sayf(r, "memory: %s of weights, mapped from their files, and %s for a step of %d picture%s of %" PRId64 " x %" PRId64 " pixels; gradient checkpointing %s",
-         amount(weight_text, weights), amount(step_text, bytes[keep]), r->a->batch, r->a->batch == 1 ? "" : "s", w * cell, h * cell, name[keep]);
+    sayf(r, "memory: %s of weights, %s, and %s for a step of %d picture%s of %" PRId64 " x %" PRId64 " pixels; gradient checkpointing %s",
+         amount(weight_text, weights), host ? "mapped from their files" : "on the GPU", amount(step_text, bytes[keep]), r->a->batch, r->a->batch == 1 ? "" : "s", w * cell, h * cell, name[keep]);
 done:
     return st;
 }
@@ -363,6 +365,13 @@ done:
     return st;
 }
 
+/* The trained adapters are back after whatever came of the average: st, or what went wrong here. */
+static tress_status stop_average(run *r, tress_status st)
+{
+    const tress_status back = tr_trainer_use_average(r->trainer, r->stream, false);
+    return st == TRESS_OK ? back : st;
+}
+
 typedef struct validation { run *r; double loss[TR_VALIDATION_N], mean; } validation;
 static tress_status validation_metrics(void *self) { const validation *v = self; return tr_show_validation_metrics(v->r->show, v->r->step, v->loss, v->mean); }
 static tress_status validation_events(void *self) { const validation *v = self; return tr_show_validation_events(v->r->show, v->r->step, v->loss, v->mean); }
@@ -377,7 +386,7 @@ static tress_status validate(run *r)
     stage g = { r, "validate", tr_seconds() };
     const int n_look = r->n_held < VALIDATION_MAX ? r->n_held : VALIDATION_MAX;
     if (r->n_held == 0) return TRESS_OK;
-    tr_trainer_use_average(r->trainer, true);
+    TR_TRY(tr_trainer_use_average(r->trainer, r->stream, true));
     for (int i = 0; st == TRESS_OK && i < tr_latents_count(r->latents) && n < n_look; i++) {
         if (!tr_latents_at(r->latents, i).held) continue;
         n++;
@@ -388,8 +397,7 @@ static tress_status validate(run *r)
         }
         if (st == TRESS_OK) on_progress(&g, n, n_look);
     }
-    tr_trainer_use_average(r->trainer, false);
-    if (st != TRESS_OK) goto done;
+    TR_TRY(stop_average(r, st));
     for (int k = 0; k < TR_VALIDATION_N; k++) {
         v.loss[k] /= n;
         v.mean += v.loss[k] / TR_VALIDATION_N;
@@ -422,6 +430,7 @@ static tress_status draw_sheet(run *r)
     tr_image *sheet = NULL;
     const int n = choose_items(r, item);
     if (!r->env->sheet || n == 0) return TRESS_OK;
+    if (!tr_device_is_host(r->env->device)) tr_scratch_trim(r->stream);         /* the drawing's takes its place */
     if (!r->bare) {
         tr_adapters_attach(tr_trainer_adapters(r->trainer), false);
         st = r->env->sheet(r->env->self, &sheet, item, n, true);
@@ -429,10 +438,9 @@ static tress_status draw_sheet(run *r)
         if (st != TRESS_OK) goto done;
         r->bare = true;
     }
-    tr_trainer_use_average(r->trainer, true);
+    TR_TRY(tr_trainer_use_average(r->trainer, r->stream, true));
     st = r->env->sheet(r->env->self, &sheet, item, n, false);
-    tr_trainer_use_average(r->trainer, false);
-    if (st != TRESS_OK) goto done;
+    TR_TRY(stop_average(r, st));
     const sheet_report x = { r, sheet };
     TR_TRY(patiently(r, sheet_file, (void *)&x));
     TR_TRY(patiently(r, sheet_events, (void *)&x));
@@ -552,6 +560,7 @@ tress_status tr_run(const tr_run_env *env, const tress_train_args *args, const t
     TR_TRY(open_folder(r));
     TR_TRY(identify(r));
     TR_TRY(patiently(r, open_latents, r));
+    tr_scratch_trim(r->stream);                 /* encoding takes more than a step, or less */
     TR_TRY(tr_identity_add(&r->identity, "data", "%s", tr_latents_digest(r->latents)));
     TR_TRY(open_trainer(r));
     st = go(r);

@@ -14,7 +14,7 @@ typedef struct tr_run_env {                     /* all borrowed */
     tr_device     *device;
     tress_hooks    hooks;
     const tr_check *check;                      /* of the data, which are fit */
-    int64_t        memory_max;
+    int64_t        memory_max;                  /* bytes for weights and work, 0: no limit; a GPU has one */
     tr_mmdit      *transformer;
     tr_controlnet *controlnet;
     tr_vae        *vae;
@@ -32,6 +32,8 @@ typedef struct tr_run_env {                     /* all borrowed */
 
 /* What the options mean to the trainer and the data. keep is left as it is. Fails: ARG naming the option. */
 typedef struct tr_run_specs { tr_trainer_spec trainer; tr_latents_spec latents; } tr_run_specs;
+/* The type that activations have on d. A GPU's device has it before networks are opened there (tr_device_set_dtype); the CPU emulates it. */
+tr_dtype tr_run_precision(tress_precision p, const tr_device *d);
 TR_CHECKED tress_status tr_run_trainer_spec(tr_trainer_spec *out, const tress_train_args *a, const tr_mmdit *m);
 TR_CHECKED tress_status tr_run_specs_make(tr_run_specs *out, const tress_train_args *a, const tr_mmdit *m, const tr_controlnet *controlnet, const tr_vae *vae);
 

@@ -23,10 +23,9 @@ static tress_status read_targets(int *out, const char *text)
     return *out ? TRESS_OK : tr_fail(TRESS_E_ARG, "--targets is empty");
 }
 
-static tr_dtype precision_of(tress_precision p, bool host)
+tr_dtype tr_run_precision(tress_precision p, const tr_device *d)
 {
-    if (p == TRESS_PRECISION_AUTO) p = host ? TRESS_PRECISION_NO : TRESS_PRECISION_FP16;
-    return p == TRESS_PRECISION_FP16 ? TR_F16 : p == TRESS_PRECISION_BF16 ? TR_BF16 : TR_F32;
+    return p == TRESS_PRECISION_AUTO ? tr_device_dtype(d) : p == TRESS_PRECISION_FP16 ? TR_F16 : p == TRESS_PRECISION_BF16 ? TR_BF16 : TR_F32;
 }
 
 static tress_status check_choices(const tress_train_args *a)
@@ -42,17 +41,18 @@ static tress_status check_choices(const tress_train_args *a)
 tress_status tr_run_trainer_spec(tr_trainer_spec *out, const tress_train_args *a, const tr_mmdit *m)
 {
     tress_status st = TRESS_OK;
-    const bool host = tr_device_is_host(tr_mmdit_device(m)) || tr_device_is_dry(tr_mmdit_device(m));
+    const tr_device *d = tr_mmdit_device(m);
     int targets;
     TR_TRY(check_choices(a));
     TR_TRY(read_targets(&targets, a->targets));
     *out = (tr_trainer_spec){
         .adapter = { .rank = a->rank, .alpha = a->alpha == 0 ? (float)a->rank : a->alpha, .targets = targets, .block = a->block, .n_block = a->n_block, .seed = a->seed },
-        .dropout = a->lora_dropout, .zero_text_rows = a->zero_text_rows, .keep = TR_KEEP_ALL, .precision = precision_of(a->mixed_precision, host),
+        .dropout = a->lora_dropout, .zero_text_rows = a->zero_text_rows, .keep = TR_KEEP_ALL, .precision = tr_run_precision(a->mixed_precision, d),
         .control_last = a->control_last == TRESS_LAST_VENDOR, .normalize = (tr_mask_normalize)a->mask_normalize, .unmasked_weight = a->unmasked_weight,
         .adam8 = a->optimizer == TRESS_OPTIMIZER_ADAMW8BIT, .beta1 = a->beta1, .beta2 = a->beta2, .epsilon = a->epsilon, .weight_decay = a->weight_decay,
         .max_grad_norm = a->max_grad_norm, .ema = a->ema, .seed = a->seed,
     };
+    TR_ASSERT(tr_device_is_host(d) || out->precision == tr_device_dtype(d));
 done:
     return st;
 }
@@ -95,7 +95,7 @@ tress_status tr_run_rehearse(int64_t *bytes, double *flops, tr_stream *dry, tr_m
     const tr_train_batch b = { .b = batch, .h = h, .w = w, .latents = mask, .control = controlnet ? mask : NULL, .noise = mask, .mask = mask, .sigma = sigma };
     TR_TRY(tr_trainer_accumulate(t, dry, &b, 1, &loss, NULL));      /* a dry device reads no numbers: mask stands in for all */
     TR_TRY(tr_trainer_update(t, dry, 0, true, &update));
-    *bytes = tr_device_peak(d);
+    *bytes = tr_device_peak(d) - tr_device_weight_bytes(d);
     if (flops) *flops = tr_stream_count(dry).flops - before;
 done:
     tr_trainer_free(t);

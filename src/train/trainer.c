@@ -167,6 +167,19 @@ done:
     return st;
 }
 
+static tress_status download_v(pass *p, tr_tensor v)
+{
+    tress_status st = TRESS_OK;
+    tr_tensor wide = v;
+    if (v.dtype != TR_F32) {
+        TR_TRY(tr_scratch(p->s, &wide, TR_F32, TR_DIMS(v.shape[0], v.shape[1], v.shape[2], v.shape[3])));
+        TR_TRY(tr_copy(p->s, wide, v));
+    }
+    TR_TRY(tr_download(p->s, p->v_host, wide));
+done:
+    return st;
+}
+
 static tress_status on_velocity(void *self, tr_stream *s, tr_tensor v, tr_tensor dv)
 {
     tress_status st = TRESS_OK;
@@ -175,7 +188,7 @@ static tress_status on_velocity(void *self, tr_stream *s, tr_tensor v, tr_tensor
     tr_tensor sum;
     TR_TRY(tr_scratch(s, &sum, TR_F64, TR_DIMS(p->batch->b)));
     TR_TRY(tr_velocity_loss(s, dv, sum, v, p->x0, p->noise, p->mask, tr_is_none(dv) ? tr_none() : p->weight_on));
-    if (p->v_host) TR_TRY(tr_download(s, p->v_host, v));
+    if (p->v_host) TR_TRY(download_v(p, v));
     TR_TRY(take_sums(p, sum, v.shape[1]));
     if (p->out->i_bad >= 0) st = tr_fail(TRESS_E_NONFINITE, "the loss of sample %d of the batch is not finite", p->out->i_bad);
 done:
@@ -284,7 +297,7 @@ tress_status tr_trainer_accumulate(tr_trainer *t, tr_stream *s, const tr_train_b
     tress_status st = TRESS_OK;
     const tr_arena_mark mark = tr_scratch_push(s);
     pass p = { .t = t, .s = s, .batch = batch, .share = share, .out = out, .v_host = v };
-    tr_mmdit_train_args a = { .keep = t->spec.keep, .round = t->spec.precision, .loss = on_velocity, .loss_self = &p,
+    tr_mmdit_train_args a = { .keep = t->spec.keep, .round = tr_stream_dtype(s) == TR_F32 ? t->spec.precision : TR_F32, .loss = on_velocity, .loss_self = &p,
                               .drop = { t->spec.dropout, t->spec.seed, batch->draw } };
     TR_ASSERT(!t->averaged);
     *out = (tr_train_loss){ .i_bad = -1 };
@@ -354,7 +367,7 @@ static tress_status take_step(tr_trainer *t, tr_stream *s, double learning_rate,
     tress_status st = c->adam8 ? tr_adamw8(s, p, t->m1, t->m2, t->m1_scale, t->m2_scale, g, &a) : tr_adamw(s, p, t->m1, t->m2, g, &a);
     if (st == TRESS_OK && c->ema > 0) st = follow(t, s);
     if (st == TRESS_OK) t->taken++;
-    return st;
+    return st == TRESS_OK ? tr_adapters_show(t->adapters, s, p) : st;
 }
 
 tress_status tr_trainer_update(tr_trainer *t, tr_stream *s, double learning_rate, bool good, tr_train_update *out)
@@ -381,11 +394,12 @@ done:
 }
 
 /* ---- the average ------------------------------------------------------------------------------------------- */
-void tr_trainer_use_average(tr_trainer *t, bool on)
+tress_status tr_trainer_use_average(tr_trainer *t, tr_stream *s, bool on)
 {
-    if (tr_is_none(t->average)) return;
-    tr_adapters_show(t->adapters, on ? t->average : tr_adapters_params(t->adapters));
-    t->averaged = on;
+    if (tr_is_none(t->average)) return TRESS_OK;
+    const tress_status st = tr_adapters_show(t->adapters, s, on ? t->average : tr_adapters_params(t->adapters));
+    if (st == TRESS_OK) t->averaged = on;
+    return st;
 }
 
 tress_status tr_trainer_lora(tr_lora **out, tr_trainer *t, tr_stream *s)
@@ -496,6 +510,7 @@ tress_status tr_trainer_state_set(tr_trainer *t, tr_stream *s, const tr_trainer_
     tress_status st = TRESS_OK;
     tr_trainer_state held = *state;
     TR_TRY(each_state(t, put, &(mover){ .s = s, .state = &held }));
+    TR_TRY(tr_adapters_show(t->adapters, s, tr_adapters_params(t->adapters)));
     TR_TRY(tr_stream_sync(s));
     t->taken = taken;
 done:

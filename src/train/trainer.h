@@ -26,7 +26,7 @@ typedef struct tr_trainer_spec {
     int      zero_text_rows;                    /* 333 */
     bool     zero_text_long;                    /* that many rows instead of one: slower, the same; for tests */
     tr_keep  keep;
-    tr_dtype precision;                         /* F16: emulated, with a dynamic loss scale; BF16: emulated; F32 */
+    tr_dtype precision;                         /* of activations: the device's, or, emulated on an F32 one, F16 or BF16. F16: with a dynamic loss scale */
     bool     control_last;                      /* TRESS_LAST_VENDOR: residuals are added after the last block too */
     tr_mask_normalize normalize;
     float    unmasked_weight;                   /* the mask is at least that everywhere; 0 */
@@ -83,7 +83,7 @@ int64_t tr_trainer_taken(const tr_trainer *t);  /* optimiser steps taken, skippe
 
 /* Weights that pictures and validation are made with: the running average where there is one. on: the transformer computes with it, and
  * no gradient may be asked for until it is off again. */
-void tr_trainer_use_average(tr_trainer *t, bool on);
+TR_CHECKED tress_status tr_trainer_use_average(tr_trainer *t, tr_stream *s, bool on);
 /* The adapters as a LoRA, of the running average where there is one. *out is new. */
 TR_CHECKED tress_status tr_trainer_lora(tr_lora **out, tr_trainer *t, tr_stream *s);
 
