@@ -63,13 +63,12 @@ tress_status tress_plan_train(tress *t, const tress_model_args *model, const tre
     const int first = asked == TRESS_CHECKPOINTING_ON ? TR_KEEP_INPUT : asked == TRESS_CHECKPOINTING_ATTENTION ? TR_KEEP_ATTENTION : TR_KEEP_ALL;
     for (int level = first; level <= TR_KEEP_INPUT; level++) {
         tr_trainer_spec spec = specs.trainer;
-        int64_t bytes = 0;
-        double flops = 0;
+        tr_rehearsal r;
         spec.keep = (tr_keep)level;
-        TR_TRY(tr_train_measure(&bytes, &flops, &t->host, &wanted, &spec, args->batch, p->height / cell, p->width / cell));
+        TR_TRY(tr_train_measure(&r, &t->host, &wanted, &spec, args->batch, p->height / cell, p->width / cell));
         p->ledger.n = 0;                        /* the level that is chosen is the last that was looked at */
-        TR_TRY(book(p, name[level], weights, bytes, flops));
-        if (asked != TRESS_CHECKPOINTING_AUTO || args->max_vram == 0 || weights + bytes <= most) break;
+        TR_TRY(book(p, name[level], weights, r.bytes, r.flops));
+        if (asked != TRESS_CHECKPOINTING_AUTO || args->max_vram == 0 || weights + r.bytes <= most) break;
     }
     if (args->max_vram > 0 && tr_ledger_peak(&p->ledger, NULL) > most)
         TR_TRY(tr_fail(TRESS_E_OOM, "%s takes %.2f GiB of weights and %.2f beside them, --max-vram leaves %.2f", p->ledger.part[0].name,

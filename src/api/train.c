@@ -80,7 +80,7 @@ done:
 }
 
 /* ---- memory -------------------------------------------------------------------------------------------------- */
-tress_status tr_train_measure(int64_t *bytes, double *flops, const tr_host *like, const tress_model_args *model, const tr_trainer_spec *spec,
+tress_status tr_train_measure(tr_rehearsal *out, const tr_host *like, const tress_model_args *model, const tr_trainer_spec *spec,
                               int64_t batch, int64_t h, int64_t w)
 {
     tress_status st = TRESS_OK;
@@ -91,7 +91,7 @@ tress_status tr_train_measure(int64_t *bytes, double *flops, const tr_host *like
     if (!tr_device_is_host(dry.device)) TR_TRY(tr_device_set_dtype(dry.device, spec->precision));
     TR_TRY(tr_bundle_open(&m, &dry, model, TR_WANT_TRANSFORMER | TR_WANT_CONTROLNET));
     TR_TRY(tr_stream_new(&s, dry.device));
-    TR_TRY(tr_run_rehearse(bytes, flops, s, m->transformer, m->controlnet, spec, batch, h, w));
+    TR_TRY(tr_run_rehearse(out, s, m->transformer, m->controlnet, spec, batch, h, w));
 done:
     tr_stream_free(s);
     tr_bundle_close(m);
@@ -106,12 +106,12 @@ typedef struct training {
     tr_train_sheets *sheets;
 } training;
 
-static tress_status measure(void *self, int64_t *bytes, const tr_trainer_spec *spec, int64_t batch, int64_t h, int64_t w)
+static tress_status measure(void *self, tr_rehearsal *out, const tr_trainer_spec *spec, int64_t batch, int64_t h, int64_t w)
 {
     const training *k = self;
     tress_model_args model = k->m->args;
     model.model = k->m->model;
-    return tr_train_measure(bytes, NULL, k->m->host, &model, spec, batch, h, w);
+    return tr_train_measure(out, k->m->host, &model, spec, batch, h, w);
 }
 
 static tress_status sheet(void *self, tr_image **out, const tr_data_item *const *item, int n, bool bare)

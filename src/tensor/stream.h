@@ -67,6 +67,8 @@ TR_CHECKED tress_status tr_stream_poll(tr_stream *s);
 tr_arena_mark tr_scratch_push(tr_stream *s);
 void tr_scratch_pop(tr_stream *s, tr_arena_mark m);
 TR_CHECKED tress_status tr_scratch(tr_stream *s, tr_tensor *out, tr_dtype t, tr_dims d);
+/* Nothing is pushed: n bytes are taken of the device in one piece, as many as tr_stream_count's scratch_peak told. Fails: OOM. */
+TR_CHECKED tress_status tr_scratch_reserve(tr_stream *s, size_t n);
 /* What scratch has taken of the device goes back, for others to use; nothing is pushed. */
 void tr_scratch_trim(tr_stream *s);
 

@@ -29,6 +29,7 @@ typedef struct run {
     tr_checkpoint *resume;
     tr_show    *show;
     char       *checkpoints;                    /* RUN/checkpoints */
+    size_t      scratch;                        /* of a step */
     int64_t     step, saved;                    /* steps done; the step of the newest checkpoint, -1: none */
     tr_lr       lr;
     bool        bare;                           /* the base's pictures are drawn */
@@ -224,7 +225,8 @@ static tress_status choose_keep(run *r)
 {
     static const char *const name[] = { "off: nothing is computed twice", "attention: all but attention is computed twice", "on: everything is computed twice" };
     tress_status st = TRESS_OK;
-    int64_t h = 0, w = 0, bytes[3] = { 0 };
+    int64_t h = 0, w = 0;
+    tr_rehearsal step[3] = { { 0 } };
     const int cell = r->specs.latents.prepare.cell;
     const bool host = tr_device_is_host(r->env->device);
     const int64_t limit = host && r->a->max_vram > 0 ? r->a->max_vram : r->env->memory_max, weights = r->env->weight_bytes;
@@ -242,18 +244,19 @@ static tress_status choose_keep(run *r)
     for (int level = keep; level <= TR_KEEP_INPUT; level++) {
         tr_trainer_spec spec = r->specs.trainer;
         spec.keep = (tr_keep)level;
-        TR_TRY(r->env->measure(r->env->self, &bytes[level], &spec, r->a->batch, h, w));
+        TR_TRY(r->env->measure(r->env->self, &step[level], &spec, r->a->batch, h, w));
         keep = level;
-        if (asked != TRESS_CHECKPOINTING_AUTO || wish == 0 || weights + bytes[level] <= wish) break;
+        if (asked != TRESS_CHECKPOINTING_AUTO || wish == 0 || weights + step[level].bytes <= wish) break;
     }
-    if (limit > 0 && weights + bytes[keep] > limit)
+    if (limit > 0 && weights + step[keep].bytes > limit)
         TR_TRY(tr_fail(TRESS_E_OOM, "training at %" PRId64 " x %" PRId64 " pixels, batch %d, takes %.2f GiB: %.2f of weights and %.2f beside them, with gradient checkpointing %s; "
                        "%s leaves %.2f: a smaller --resolution or --batch takes less", w * cell, h * cell, r->a->batch,
-                       (double)(weights + bytes[keep]) / 0x1p30, (double)weights / 0x1p30, (double)bytes[keep] / 0x1p30, name[keep],
+                       (double)(weights + step[keep].bytes) / 0x1p30, (double)weights / 0x1p30, (double)step[keep].bytes / 0x1p30, name[keep],
                        r->a->max_vram > 0 || host ? "--max-vram" : "the GPU", (double)limit / 0x1p30));
     r->specs.trainer.keep = (tr_keep)keep;
+    r->scratch = step[keep].scratch;
     sayf(r, "memory: %s of weights, %s, and %s for a step of %d picture%s of %" PRId64 " x %" PRId64 " pixels; gradient checkpointing %s",
-         amount(weight_text, weights), host ? "mapped from their files" : "on the GPU", amount(step_text, bytes[keep]), r->a->batch, r->a->batch == 1 ? "" : "s", w * cell, h * cell, name[keep]);
+         amount(weight_text, weights), host ? "mapped from their files" : "on the GPU", amount(step_text, step[keep].bytes), r->a->batch, r->a->batch == 1 ? "" : "s", w * cell, h * cell, name[keep]);
 done:
     return st;
 }
@@ -469,6 +472,7 @@ static tress_status one_step(run *r)
     char names[256] = "", bad[256] = "";
     double total = 0;
     bool good = true;
+    TR_TRY(tr_scratch_reserve(r->stream, r->scratch));         /* it is there, but at first and after a drawing */
     for (int micro = 0; micro < a->gradient_accumulation && good; micro++) {
         TR_TRY(tr_feed_next(r->feed, r->step, micro, &batch));
         TR_TRY(tr_trainer_accumulate(r->trainer, r->stream, &batch, 1.0 / a->gradient_accumulation, &loss, NULL));

@@ -76,27 +76,32 @@ done:
     return st;
 }
 
-tress_status tr_run_rehearse(int64_t *bytes, double *flops, tr_stream *dry, tr_mmdit *m, tr_controlnet *controlnet, const tr_trainer_spec *spec,
+tress_status tr_run_rehearse(tr_rehearsal *out, tr_stream *dry, tr_mmdit *m, tr_controlnet *controlnet, const tr_trainer_spec *spec,
                              int64_t batch, int64_t h, int64_t w)
 {
     tress_status st = TRESS_OK;
     tr_trainer *t = NULL;
     tr_train_loss loss;
     tr_train_update update;
+    tr_rehearsal r = { 0 };
     float sigma[TR_TRAIN_BATCH_MAX] = { 0 };
     void *mask = NULL;
     tr_device *d = tr_stream_device(dry);
     TR_ASSERT(tr_device_is_dry(d));
     if (batch < 1 || batch > TR_TRAIN_BATCH_MAX) TR_TRY(tr_fail(TRESS_E_ARG, "--batch %" PRId64 ", expected 1 to %d", batch, TR_TRAIN_BATCH_MAX));
     TR_TRY(tr_alloc_array(&mask, batch * h * w, sizeof(float)));
-    (void)tr_device_peak_reset(d);
-    const double before = tr_stream_count(dry).flops;
     TR_TRY(tr_trainer_new(&t, dry, m, controlnet, spec));
     const tr_train_batch b = { .b = batch, .h = h, .w = w, .latents = mask, .control = controlnet ? mask : NULL, .noise = mask, .mask = mask, .sigma = sigma };
-    TR_TRY(tr_trainer_accumulate(t, dry, &b, 1, &loss, NULL));      /* a dry device reads no numbers: mask stands in for all */
-    TR_TRY(tr_trainer_update(t, dry, 0, true, &update));
-    *bytes = tr_device_peak(d) - tr_device_weight_bytes(d);
-    if (flops) *flops = tr_stream_count(dry).flops - before;
+    for (int pass = 0; pass < 2; pass++) {                          /* the first tells how much scratch the second begins with, as a run does */
+        const double before = tr_stream_count(dry).flops;
+        tr_scratch_trim(dry);
+        TR_TRY(tr_scratch_reserve(dry, r.scratch));
+        (void)tr_device_peak_reset(d);
+        TR_TRY(tr_trainer_accumulate(t, dry, &b, 1, &loss, NULL));      /* a dry device reads no numbers: mask stands in for all */
+        TR_TRY(tr_trainer_update(t, dry, 0, true, &update));
+        r = (tr_rehearsal){ tr_device_peak(d) - tr_device_weight_bytes(d), tr_stream_count(dry).scratch_peak, tr_stream_count(dry).flops - before };
+    }
+    *out = r;
 done:
     tr_trainer_free(t);
     tr_free(mask);
