@@ -23,6 +23,7 @@ typedef struct run {
     int         n_held;
     tr_latents *latents;
     tr_feed    *feed;
+    const char **name;                          /* [accumulation, batch] pictures of a step: views */
     tr_trainer *trainer;
     tr_trainer_state room;
     tr_identity identity;
@@ -296,7 +297,10 @@ static tress_status open_trainer(run *r)
     const tress_train_args *a = r->a;
     const tr_feed_spec feed = { .batch = a->batch, .accumulation = a->gradient_accumulation, .sketch_dropout = a->sketch_dropout, .seed = a->seed,
                                 .sigma = { (tr_sigma_kind)a->timestep_sampling, a->logit_mean, a->logit_std, a->mode_scale, a->training_shift } };
+    void *p = NULL;
     TR_TRY(tr_feed_new(&r->feed, r->latents, &feed));
+    TR_TRY(tr_alloc_array(&p, (int64_t)a->gradient_accumulation * a->batch, sizeof *r->name));
+    r->name = p;
     TR_TRY(tr_trainer_new(&r->trainer, r->stream, r->env->transformer, r->env->controlnet, &r->specs.trainer));
     TR_TRY(tr_trainer_state_get(&r->room, r->trainer, r->stream));              /* room to save in, before there is anything to lose */
     if (r->resume) {
@@ -472,17 +476,22 @@ static tress_status one_step(run *r)
     char names[256] = "", bad[256] = "";
     double total = 0;
     bool good = true;
-    TR_TRY(tr_scratch_reserve(r->stream, r->scratch));         /* it is there, but at first and after a drawing */
-    for (int micro = 0; micro < a->gradient_accumulation && good; micro++) {
+    TR_TRY(tr_scratch_reserve(r->stream, r->scratch));          /* it is there, but at first and after a drawing */
+    for (int micro = 0; micro < a->gradient_accumulation; micro++) {
         TR_TRY(tr_feed_next(r->feed, r->step, micro, &batch));
-        TR_TRY(tr_trainer_accumulate(r->trainer, r->stream, &batch, 1.0 / a->gradient_accumulation, &loss, NULL));
-        total += loss.loss / a->gradient_accumulation;
+        TR_TRY(tr_trainer_accumulate(r->trainer, r->stream, &batch, 1.0 / a->gradient_accumulation, NULL, NULL));
         for (int i = 0; i < a->batch; i++) {
             const size_t at = strlen(names);
+            r->name[micro * a->batch + i] = tr_feed_name(r->feed, i);
             if (at + 1 < sizeof names) snprintf(names + at, sizeof names - at, "%s%s", at ? ", " : "", tr_feed_name(r->feed, i));
         }
+    }
+    if (r->step + 1 < a->steps) TR_TRY(tr_feed_next(r->feed, r->step + 1, 0, &batch));        /* while a GPU is at work */
+    for (int micro = 0; micro < a->gradient_accumulation && good; micro++) {
+        TR_TRY(tr_trainer_hear(r->trainer, r->stream, micro, &loss));
+        total += loss.loss / a->gradient_accumulation;
         good = loss.i_bad < 0;
-        if (!good) snprintf(bad, sizeof bad, "%s", tr_feed_name(r->feed, loss.i_bad));
+        if (!good) snprintf(bad, sizeof bad, "%s", r->name[micro * a->batch + loss.i_bad]);
     }
     const double rate = tr_lr_at(&r->lr, r->step);
     r->torn = true;
@@ -581,6 +590,7 @@ done:
         tr_stream_free(r->stream);
         tr_lock_close(r->lock);
         tr_free(r->held);
+        tr_free(r->name);
         tr_free(r->checkpoints);
         tr_free(r);
     }

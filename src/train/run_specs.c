@@ -50,7 +50,7 @@ tress_status tr_run_trainer_spec(tr_trainer_spec *out, const tress_train_args *a
         .dropout = a->lora_dropout, .zero_text_rows = a->zero_text_rows, .keep = TR_KEEP_ALL, .precision = tr_run_precision(a->mixed_precision, d),
         .control_last = a->control_last == TRESS_LAST_VENDOR, .normalize = (tr_mask_normalize)a->mask_normalize, .unmasked_weight = a->unmasked_weight,
         .adam8 = a->optimizer == TRESS_OPTIMIZER_ADAMW8BIT, .beta1 = a->beta1, .beta2 = a->beta2, .epsilon = a->epsilon, .weight_decay = a->weight_decay,
-        .max_grad_norm = a->max_grad_norm, .ema = a->ema, .seed = a->seed,
+        .max_grad_norm = a->max_grad_norm, .ema = a->ema, .seed = a->seed, .n_micro = a->gradient_accumulation < 1 ? 1 : a->gradient_accumulation > 256 ? 256 : a->gradient_accumulation,
     };
     TR_ASSERT(tr_device_is_host(d) || out->precision == tr_device_dtype(d));
 done:
