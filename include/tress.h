@@ -85,6 +85,7 @@ typedef struct tress_options {
     int           n_thread;       /* 0: every core the process may use */
     int64_t       memory_max;     /* bytes for weights in use and activations together, 0: no limit; checked by a plan before any work */
     tress_hooks   hooks;
+    bool          plan_only;      /* for plans alone: backend CUDA needs no card, and nothing can be computed */
 } tress_options;
 
 TRESS_API TRESS_CHECKED tress_status tress_new(tress **out, const tress_options *opt /* NULL: defaults */);
@@ -318,7 +319,7 @@ TRESS_API void            tress_plan_size(const tress_plan *p, int *width, int *
 
 /* How fast the parts of a drawing are here, beside what the machine allows. Nothing is read where a preset is named: weights are random. */
 typedef struct tress_bench_args {
-    const char *what;             /* "transformer", "controlnet", "step", "vae", "text", "generate" */
+    const char *what;             /* "transformer", "controlnet", "step", "vae", "text", "generate", "train-step" */
     const char *preset;           /* "sd35-large", "sd35-medium", "mini": shapes with random weights; NULL: the model of model args */
     int   width, height;          /* pixels, multiples of 16; 0: 1024 (mini: 256) */
     int   batch;                  /* pictures at once, >= 1 */
@@ -327,6 +328,8 @@ typedef struct tress_bench_args {
     int   text_rows;              /* of a branch: 333; 1: a zero text as one row */
     float cfg_scale;              /* above 1: both branches in a batch of 2 */
     tress_control_pooled control_pooled;
+    int   rank;                   /* of train-step: 16 */
+    tress_checkpointing gradient_checkpointing;        /* of train-step; auto: off */
 } tress_bench_args;
 TRESS_API void tress_bench_defaults(tress_bench_args *a);
 /* line is called with one JSON object per figure: what, ms, ms_least, ms_most, tflop, tflops, limit_tflops, share, peak_bytes, weight_bytes.

@@ -63,6 +63,7 @@ typedef struct cli_command {
     const char       *examples;         /* lines; NULL: none */
     bool              no_handle;        /* run gets t == NULL */
     bool              gpu;              /* --backend auto looks for a GPU; else it is the CPU */
+    bool              plans;            /* nothing is computed: --backend cuda needs no card */
     const struct cli_command *kin;      /* keys of --config that only this command knows are passed over; NULL: they are mistakes */
     const char     *(*config_of)(const void *args);     /* a file that stands in for --config where none is named, if it is there; may be NULL */
 } cli_command;

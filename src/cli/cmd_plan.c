@@ -101,7 +101,7 @@ static tress_status run(tress *t, const void *args)
 }
 
 const cli_command cli_plan = {
-    "plan", "tell the memory and work a drawing needs, before anything is loaded", sizeof(plan_args), options, run, .gpu = true,
+    "plan", "tell the memory and work a drawing needs, before anything is loaded", sizeof(plan_args), options, run, .gpu = true, .plans = true,
     .examples = "  tress plan -m sd3.5-large --size 1024x1024\n  tress plan generate -m sd3.5-large --sketch s.png -b 4 --json\n",
 };
 
@@ -140,7 +140,7 @@ static tress_status run_train(tress *t, const void *args)
 }
 
 const cli_command cli_plan_train = {
-    "plan train", "tell the memory and work of a training, before anything is loaded", sizeof(plan_train_args), train_options, run_train,
+    "plan train", "tell the memory and work of a training, before anything is loaded", sizeof(plan_train_args), train_options, run_train, .gpu = true, .plans = true,
     .text = "Of one step in a square frame, with the gradient checkpointing that tress train would choose: none, or what it\n"
             "takes to come under --max-vram. The options are those of tress train, and its --config RUN/config.json.\n",
     .examples = "  tress plan train -m sd3.5-large --resolution 1024 --max-vram 24\n"

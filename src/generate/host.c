@@ -17,7 +17,8 @@ tress_status tr_host_init(tr_host *out, const tress_options *opt)
     tress_status st = TRESS_OK;
     tr_host h = { 0 };
     if (!opt) opt = &none;
-    tr_device_spec spec = { .kind = TRESS_BACKEND_CUDA, .n_thread = opt->n_thread, .bytes_max = opt->memory_max, .dtype = TR_F16 };
+    tr_device_spec spec = { .kind = TRESS_BACKEND_CUDA, .n_thread = opt->n_thread, .bytes_max = opt->memory_max, .dtype = TR_F16,
+                            .dry = opt->plan_only && opt->backend == TRESS_BACKEND_CUDA };
     if (opt->dtype) TR_TRY(read_dtype(&spec.dtype, opt->dtype));
     if (opt->backend != TRESS_BACKEND_CPU) {
         st = tr_device_open(&h.device, &spec);

@@ -53,7 +53,7 @@ tress_status tr_weights_copy(tr_weights *w, tr_tensor *out, tr_tensor t)
     copy = tr_view(p, type, dims);
     if (t.dtype == type) {
         TR_TRY(tr_upload(w->stream, copy, t.data));
-    } else {                                    /* it travels as it is stored and is converted there */
+    } else if (!tr_device_is_dry(tr_stream_device(w->stream))) {  /* it travels as it is stored and is converted there, in scratch that the work will not see */
         TR_TRY(tr_scratch(w->stream, &raw, t.dtype, dims));
         TR_TRY(tr_upload(w->stream, raw, t.data));
         TR_TRY(tr_copy(w->stream, copy, raw));
@@ -120,8 +120,6 @@ done:
 tress_status tr_weights_placed_check(tr_weights *w, bool *bad)
 {
     tress_status st = TRESS_OK;
-    tr_device *d = tr_stream_device(w->stream);
-    tr_stream *fresh = NULL;
     *bad = false;
     for (int i = 0; i < w->n_item && !*bad; i++) {
         int64_t n = 0;
@@ -130,9 +128,7 @@ tress_status tr_weights_placed_check(tr_weights *w, bool *bad)
         *bad = n > 0;
     }
     TR_TRY(tr_stream_sync(w->stream));
-    TR_TRY(tr_stream_new(&fresh, d));           /* the scratch of conversions goes back */
-    tr_stream_free(w->stream);
-    w->stream = fresh;
+    tr_scratch_trim(w->stream);                 /* of conversions */
 done:
     return st;
 }

@@ -121,6 +121,7 @@ typedef struct tr_backend {
     tress_status (*record_end)(void *self, void **record);      /* record NULL: what was recorded is dropped */
     tress_status (*record_run)(void *self, void *record);
     void (*record_free)(void *self, void *record);
+    tress_status (*free_bytes)(void *self, int64_t *out);        /* of its memory, that nobody uses; NULL: unknown */
 #define OP(name, params, args) tress_status (*name) params;
 #include "tensor/ops.def"
 #undef OP

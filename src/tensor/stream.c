@@ -46,6 +46,9 @@ tress_status tr_stream_poll(tr_stream *s)
 tr_arena_mark tr_scratch_push(tr_stream *s) { return tr_arena_push(s->arena); }
 void tr_scratch_pop(tr_stream *s, tr_arena_mark m) { tr_arena_pop(s->arena, m); }
 
+tress_status tr_scratch_reserve(tr_stream *s, size_t n) { return tr_arena_reserve(s->arena, n); }
+void tr_scratch_trim(tr_stream *s) { tr_arena_trim(s->arena); }
+
 tress_status tr_scratch(tr_stream *s, tr_tensor *out, tr_dtype t, tr_dims d)
 {
     tress_status st = TRESS_OK;

@@ -31,12 +31,17 @@ tr_device_spec tr_device_dry_spec(const tr_device *d);          /* of one like d
 void tr_device_close(tr_device *d);
 bool tr_device_is_host(const tr_device *d);     /* tensors of it can be read by the CPU; of a dry one: could be */
 tr_dtype tr_device_dtype(const tr_device *d);   /* of activations */
+/* From now on; what is there already keeps its own. Fails: ARG (as open). */
+TR_CHECKED tress_status tr_device_set_dtype(tr_device *d, tr_dtype t);
 bool tr_device_is_dry(const tr_device *d);
 int  tr_device_threads(const tr_device *d);
 const char *tr_device_name(const tr_device *d); /* "CPU, 2 threads, AVX-512" */
 int64_t tr_device_bytes(const tr_device *d);    /* in use now, the streams' scratch included */
 int64_t tr_device_peak(const tr_device *d);     /* the most so far */
 int64_t tr_device_peak_reset(tr_device *d);     /* the same, and counts anew from what is in use now */
+/* *out = bytes of a GPU that nobody uses now; 0: unknown, as on the CPU and where nothing is computed. Fails: GPU. */
+TR_CHECKED tress_status tr_device_free_bytes(const tr_device *d, int64_t *out);
+int64_t tr_device_own_bytes(const tr_device *d);         /* at most so many are used by the back end itself and not counted above */
 /* Memory of the device that lives until tr_device_give. */
 TR_CHECKED tress_status tr_device_take(tr_device *d, tr_tensor *out, tr_dtype t, tr_dims dims);
 void tr_device_give(tr_device *d, tr_tensor t);
@@ -62,6 +67,10 @@ TR_CHECKED tress_status tr_stream_poll(tr_stream *s);
 tr_arena_mark tr_scratch_push(tr_stream *s);
 void tr_scratch_pop(tr_stream *s, tr_arena_mark m);
 TR_CHECKED tress_status tr_scratch(tr_stream *s, tr_tensor *out, tr_dtype t, tr_dims d);
+/* Nothing is pushed: n bytes are taken of the device in one piece, as many as tr_stream_count's scratch_peak told. Fails: OOM. */
+TR_CHECKED tress_status tr_scratch_reserve(tr_stream *s, size_t n);
+/* What scratch has taken of the device goes back, for others to use; nothing is pushed. */
+void tr_scratch_trim(tr_stream *s);
 
 /* Ops recorded once and queued again as a whole: on a GPU one call in place of thousands. What is recorded keeps its addresses: tensors and
  * scratch must lie where they lay as long as it runs, and what ops read from host memory is read once. Begin when the same ops have run

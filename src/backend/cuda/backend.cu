@@ -132,11 +132,19 @@ static void cuda_record_free(void *self, void *record)
     (void)cudaGraphExecDestroy((cudaGraphExec_t)record);
 }
 
+static tress_status cuda_free_bytes(void *, int64_t *out)
+{
+    size_t free_bytes = 0, all_bytes = 0;
+    const tress_status st = tr_cuda_check(cudaMemGetInfo(&free_bytes, &all_bytes), "asking for the card's memory");
+    if (st == TRESS_OK) *out = (int64_t)free_bytes;
+    return st;
+}
+
 tress_status tr_cuda_upload(void *self, void *to, const void *from, size_t n);      /* stage.cu */
 
 extern const tr_backend tr_backend_cuda = {
     .name = "cuda", .is_host = false, .open = cuda_open, .close = cuda_close, .take = cuda_take, .give = cuda_give,
-    .upload = tr_cuda_upload, .download = cuda_download, .sync = cuda_sync,
+    .upload = tr_cuda_upload, .download = cuda_download, .sync = cuda_sync, .free_bytes = cuda_free_bytes,
     .record_begin = cuda_record_begin, .record_end = cuda_record_end, .record_run = cuda_record_run, .record_free = cuda_record_free,
 #define OP(name, params, args) .name = tr_cuda_##name,
 #include "tensor/ops.def"
