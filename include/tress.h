@@ -142,7 +142,12 @@ typedef enum tress_control_range { TRESS_RANGE_VENDOR, TRESS_RANGE_SIGNED } tres
 typedef enum tress_control_last  { TRESS_LAST_VENDOR, TRESS_LAST_DIFFUSERS } tress_control_last;   /* residual after the last block: added; not */
 typedef enum tress_control_pooled { TRESS_POOLED_TEXT, TRESS_POOLED_ZERO } tress_control_pooled;
 typedef enum tress_sampler { TRESS_SAMPLER_EULER, TRESS_SAMPLER_DPMPP_2M } tress_sampler;
-typedef enum tress_reference { TRESS_REFERENCE_AUTO, TRESS_REFERENCE_OFF } tress_reference;
+/* How a drawing attends to the photo round it. CLEAN: the photo as it is, run once; STAIRCASE: noised up to 0.6, made anew a few times;
+ * NOISED: as noised as the drawing, made anew at every step. AUTO: off without a photo and with inpaint; what the LoRA was trained
+ * with; else STAIRCASE. */
+typedef enum tress_reference { TRESS_REFERENCE_AUTO, TRESS_REFERENCE_OFF, TRESS_REFERENCE_CLEAN, TRESS_REFERENCE_STAIRCASE, TRESS_REFERENCE_NOISED } tress_reference;
+/* Which tokens are drawn: all, or those of the region that may change, with the reference in place of the others. */
+typedef enum tress_draw_tokens { TRESS_DRAW_ALL, TRESS_DRAW_EDIT } tress_draw_tokens;
 
 typedef struct tress_place { bool on; double x, y, scale, rotate; bool flip; } tress_place;
 
@@ -162,7 +167,10 @@ typedef struct tress_generate_args {
     float       strength;                      /* 1: from noise; below: from the noised photo */
     bool        inpaint;                       /* blend with the re-noised photo at each step */
     tress_reference reference;
-    float       reference_strength;            /* 0.5 */
+    float       reference_strength;            /* 0.5: p weighs each key of the photo p / (1 - p), at most 32; 0: off */
+    int         reference_rows;                /* 1536: tokens of the photo, those nearest to the region that may change */
+    int         reference_first, reference_last;    /* blocks that see it; < 0: 8 and 30 of 38, and as much of other depths */
+    tress_draw_tokens draw_tokens;
     int         edit_grow;                     /* px round the matte that may change; < 0: 24 max(W,H) / 1024 */
     tress_place place;
     tress_control_image  control_image;
@@ -170,6 +178,7 @@ typedef struct tress_generate_args {
     tress_control_last   control_last;
     tress_control_pooled control_pooled;
     float       control_strength, control_start, control_end;    /* 1, 0, 1 */
+    float       control_strength_outside;      /* of the sketch away from the matte; < 0: as control_strength */
     tress_sampler sampler;
     float       shift;                         /* 0: the scheduler's own (3.0) */
     const int  *skip_layer;                    /* skip-layer guidance: blocks left out of a third pass; NULL: off */

@@ -13,7 +13,8 @@ typedef struct drawing_args {
     const char *sketch, *photo, *matte, *old_matte, *prompt, *negative, *latents_in, *latents_out, *embeds_in;
     bool        zero_text, inpaint;
     int         zero_text_rows, batch, reference, edit_grow, control_image, max_sequence_length, vae_band;
-    double      strength, reference_strength;
+    int         reference_rows, reference_first, reference_last, draw_tokens;
+    double      strength, reference_strength, control_outside;
     cli_size    size;
     tress_place place;
 } drawing_args;
@@ -38,8 +39,16 @@ typedef struct drawing_args {
     { OPT_INT, "edit-grow", offsetof(args, d.edit_grow), -1, 4096, "-1", "pixels round the matte that may change; -1: 24 per 1024 of the photo" }, \
     { OPT_REAL, "strength", offsetof(args, d.strength), 0, 1, "1", "1: from pure noise; below, from the noised photo" },                   \
     { OPT_FLAG, "inpaint", offsetof(args, d.inpaint), 0, 0, NULL, "hold the surroundings by blending with the re-noised photo at each step" }, \
-    { OPT_CHOICE, "reference", offsetof(args, d.reference), 0, 0, "auto", "how the photo is referred to while drawing", .choices = "auto|off" }, \
-    { OPT_REAL, "reference-strength", offsetof(args, d.reference_strength), 0, 1, "0.5", "how strongly" }
+    { OPT_CHOICE, "reference", offsetof(args, d.reference), 0, 0, "auto",                                                                  \
+      "what of the photo the drawing attends to: off, clean (run once), staircase (noised, at some steps), noised (at all); auto: the LoRA's, else staircase", \
+      .choices = "auto|off|clean|staircase|noised" },                                                                                      \
+    { OPT_REAL, "reference-strength", offsetof(args, d.reference_strength), 0, 1, "0.5", "how strongly; 0 is off" },                       \
+    { OPT_INT, "reference-rows", offsetof(args, d.reference_rows), 16, 65536, "1536", "tokens of the photo at most, those nearest to what may change" }, \
+    { OPT_INT, "reference-first", offsetof(args, d.reference_first), -1, 1023, "-1", "first block that attends to it; -1: 8 of 38, likewise in other models" }, \
+    { OPT_INT, "reference-last", offsetof(args, d.reference_last), -1, 1023, "-1", "last block that attends to it; -1: 30 of 38, likewise in other models" }, \
+    { OPT_CHOICE, "draw-tokens", offsetof(args, d.draw_tokens), 0, 0, "all", "edit: only the tokens that may change are drawn, the reference stands for the others", \
+      .choices = "all|edit" },                                                                                                             \
+    { OPT_REAL, "control-strength-outside", offsetof(args, d.control_outside), -1, 10, "-1", "how strongly the sketch steers away from the matte; -1: as within" }
 #define LATENT_OPTIONS(args, d)                                                                                                            \
     { .kind = OPT_GROUP, .help = "Inside" },                                                                                               \
     { OPT_PATH, "latents-in", offsetof(args, d.latents_in), 0, 0, NULL, "starting noise from a safetensors file, in place of the seed's" },  \

@@ -2,6 +2,7 @@
 #ifndef TRESS_DIFFUSION_DIFFUSION_H
 #define TRESS_DIFFUSION_DIFFUSION_H
 #include "diffusion/guide.h"
+#include "diffusion/refer.h"
 #include "diffusion/sampler.h"
 #include "diffusion/schedule.h"
 #endif

@@ -148,7 +148,7 @@ static tress_status same_size(const char *what, const tr_image *img, const tr_im
 static tress_status read_photo(tr_canvas *c, const tress_generate_args *a, const tr_canvas_rules *r)
 {
     tress_status st = TRESS_OK;
-    tr_planes matte = { 0 }, old = { 0 }, region = { 0 }, photo = { 0 }, part = { 0 }, soft = { 0 }, old_part = { 0 }, old_soft = { 0 };
+    tr_planes matte = { 0 }, old = { 0 }, photo = { 0 }, part = { 0 }, soft = { 0 }, old_part = { 0 }, old_soft = { 0 };
     const tr_image *p = a->photo;
     const int side = p->width > p->height ? p->width : p->height;
     const double grow = a->edit_grow >= 0 ? a->edit_grow : ceil(24.0 * side / 1024);
@@ -157,8 +157,8 @@ static tress_status read_photo(tr_canvas *c, const tress_generate_args *a, const
     if (a->sketch && !a->place.on) TR_TRY(same_size("sketch", a->sketch, p));
     TR_TRY(tr_matte_read(&matte, a->matte, "the matte"));
     if (a->old_matte) TR_TRY(tr_matte_read(&old, a->old_matte, "the old matte"));
-    TR_TRY(tr_edit_region(&region, matte, old, grow));
-    tr_edit_box(c->box, region);
+    TR_TRY(tr_edit_region(&c->region, matte, old, grow));
+    tr_edit_box(c->box, c->region);
     TR_TRY(choose_size_of_box(c, a, r));
     TR_TRY(tr_composite_alpha(&c->alpha, matte, old, grow));
 
@@ -166,7 +166,9 @@ static tress_status read_photo(tr_canvas *c, const tress_generate_args *a, const
     TR_TRY(tr_image_rgb(&photo, p));
     TR_TRY(tr_resize_box(&c->rgb, photo, box, c->width, c->height, TR_FILTER_LANCZOS));
     TR_TRY(tr_resize_box(&part, matte, box, c->width, c->height, TR_FILTER_BILINEAR));
-    TR_TRY(tr_matte_soft(&soft, part));
+    TR_TRY(tr_matte_soft(&c->hair, part));
+    TR_TRY(tr_planes_new(&soft, 1, part.h, part.w));
+    memcpy(soft.data, c->hair.data, sizeof(float) * (size_t)part.h * (size_t)part.w);
     if (old.data) {
         TR_TRY(tr_resize_box(&old_part, old, box, c->width, c->height, TR_FILTER_BILINEAR));
         TR_TRY(tr_matte_soft(&old_soft, old_part));
@@ -176,7 +178,6 @@ static tress_status read_photo(tr_canvas *c, const tress_generate_args *a, const
 done:
     tr_planes_fini(&matte);
     tr_planes_fini(&old);
-    tr_planes_fini(&region);
     tr_planes_fini(&photo);
     tr_planes_fini(&part);
     tr_planes_fini(&soft);
@@ -225,6 +226,8 @@ void tr_canvas_fini(tr_canvas *c)
     tr_planes_fini(&c->control);
     tr_planes_fini(&c->rgb);
     tr_planes_fini(&c->mask);
+    tr_planes_fini(&c->hair);
+    tr_planes_fini(&c->region);
     tr_planes_fini(&c->alpha);
     memset(c, 0, sizeof *c);
 }

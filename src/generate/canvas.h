@@ -26,6 +26,8 @@ typedef struct tr_canvas {
     tr_planes control;                          /* [3, height, width] the control picture, 0..1; no data: none */
     tr_planes rgb;                              /* [3, height, width] the photo there, 0..1 */
     tr_planes mask;                             /* [1, height / cell, width / cell] what may change, soft */
+    tr_planes hair;                             /* [1, height, width] the soft matte of the new hair */
+    tr_planes region;                           /* [1, photo height, photo width] 1 where the photo may change */
     tr_planes alpha;                            /* [1, photo height, photo width] of the composite */
 } tr_canvas;
 /* Fails: ARG (a partner is missing; no sketch), SHAPE (sizes differ without place; a side beyond side_max), FORMAT (an empty matte,
