@@ -171,6 +171,7 @@ typedef struct tress_generate_args {
     int         reference_rows;                /* 1536: tokens of the photo, those nearest to the region that may change */
     int         reference_first, reference_last;    /* blocks that see it; < 0: 8 and 30 of 38, and as much of other depths */
     tress_draw_tokens draw_tokens;
+    float       colour_start, colour_guide, colour_reference;    /* 0, 0, 0: the strokes' colours into the matte; docs/generate.md */
     int         edit_grow;                     /* px round the matte that may change; < 0: 24 max(W,H) / 1024 */
     tress_place place;
     tress_control_image  control_image;
@@ -336,6 +337,8 @@ typedef struct tress_bench_args {
     int   text_rows;              /* of a branch: 333; 1: a zero text as one row */
     float cfg_scale;              /* above 1: both branches in a batch of 2 */
     tress_control_pooled control_pooled;
+    int   reference_rows;         /* of a photo that the drawing attends to, run once (clean) in the default window of blocks; 0: none */
+    int   draw_rows;              /* tokens that are drawn, of ControlNet and transformer; 0: all */
 } tress_bench_args;
 TRESS_API void tress_bench_defaults(tress_bench_args *a);
 /* line is called with one JSON object per figure: what, ms, ms_least, ms_most, tflop, tflops, limit_tflops, share, peak_bytes, weight_bytes.

@@ -17,6 +17,9 @@ tress_status drawing_check(const drawing_args *d, const sampling_args *s)
         if (d->inpaint) return without_photo("--inpaint");
         if (d->reference > TRESS_REFERENCE_OFF) return without_photo("--reference");
         if (d->draw_tokens) return without_photo("--draw-tokens edit");
+        if (d->colour_start > 0) return without_photo("--colour-start");
+        if (d->colour_guide > 0) return without_photo("--colour-guide");
+        if (d->colour_reference > 0) return without_photo("--colour-reference");
         if (d->control_outside >= 0) return without_photo("--control-strength-outside");
         if (d->strength < 1) return without_photo("--strength below 1");
     }
@@ -67,6 +70,9 @@ tress_status drawing_open(tress *t, drawing_pictures *p, tress_generate_args *g,
     g->reference_last = d->reference_last;
     g->draw_tokens = (tress_draw_tokens)d->draw_tokens;
     g->control_strength_outside = (float)d->control_outside;
+    g->colour_start = (float)d->colour_start;
+    g->colour_guide = (float)d->colour_guide;
+    g->colour_reference = (float)d->colour_reference;
     g->edit_grow = d->edit_grow;
     g->place = d->place;
     g->control_image = (tress_control_image)d->control_image;

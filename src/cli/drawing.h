@@ -14,7 +14,7 @@ typedef struct drawing_args {
     bool        zero_text, inpaint;
     int         zero_text_rows, batch, reference, edit_grow, control_image, max_sequence_length, vae_band;
     int         reference_rows, reference_first, reference_last, draw_tokens;
-    double      strength, reference_strength, control_outside;
+    double      strength, reference_strength, control_outside, colour_start, colour_guide, colour_reference;
     cli_size    size;
     tress_place place;
 } drawing_args;
@@ -48,7 +48,10 @@ typedef struct drawing_args {
     { OPT_INT, "reference-last", offsetof(args, d.reference_last), -1, 1023, "-1", "last block that attends to it; -1: 30 of 38, likewise in other models" }, \
     { OPT_CHOICE, "draw-tokens", offsetof(args, d.draw_tokens), 0, 0, "all", "edit: only the tokens that may change are drawn, the reference stands for the others", \
       .choices = "all|edit" },                                                                                                             \
-    { OPT_REAL, "control-strength-outside", offsetof(args, d.control_outside), -1, 10, "-1", "how strongly the sketch steers away from the matte; -1: as within" }
+    { OPT_REAL, "control-strength-outside", offsetof(args, d.control_outside), -1, 10, "-1", "how strongly the sketch steers away from the matte; -1: as within" }, \
+    { OPT_REAL, "colour-start", offsetof(args, d.colour_start), 0, 1, "0", "the matte begins in the colours of the strokes, at this noise (0.92); 0: not" }, \
+    { OPT_REAL, "colour-guide", offsetof(args, d.colour_guide), 0, 1, "0", "lead what is coarse towards the colours of the strokes (0.3); 0: not" }, \
+    { OPT_REAL, "colour-reference", offsetof(args, d.colour_reference), 0, 4, "0", "the drawing attends to the colours of the strokes, by this weight; 0: not" }
 #define LATENT_OPTIONS(args, d)                                                                                                            \
     { .kind = OPT_GROUP, .help = "Inside" },                                                                                               \
     { OPT_PATH, "latents-in", offsetof(args, d.latents_in), 0, 0, NULL, "starting noise from a safetensors file, in place of the seed's" },  \

@@ -1,4 +1,5 @@
 #include "generate/canvas.h"
+#include "generate/dye.h"
 
 #include <math.h>
 #include <string.h>
@@ -111,7 +112,21 @@ done:
     return st;
 }
 
-static tress_status render(tr_canvas *c, const tress_generate_args *a)
+/* The strokes' colours, and where they are. */
+static tress_status render_colours(tr_canvas *c, const tr_image *sketch)
+{
+    tress_status st = TRESS_OK;
+    tr_planes lines = { 0 };
+    TR_TRY(tr_sketch_render(&c->colour, sketch, c->width, c->height, TRESS_CONTROL_COLOUR));
+    TR_TRY(tr_sketch_render(&lines, sketch, c->width, c->height, TRESS_CONTROL_LINES));
+    TR_TRY(tr_planes_new(&c->stroke, 1, c->height, c->width));
+    memcpy(c->stroke.data, lines.data, sizeof(float) * (size_t)c->height * (size_t)c->width);
+done:
+    tr_planes_fini(&lines);
+    return st;
+}
+
+static tress_status render(tr_canvas *c, const tress_generate_args *a, bool control)
 {
     tress_status st = TRESS_OK;
     tr_image *part = NULL;
@@ -130,7 +145,8 @@ static tress_status render(tr_canvas *c, const tress_generate_args *a)
     } else if (!whole) {
         TR_TRY(crop(&part, sketch, b));
     }
-    TR_TRY(tr_sketch_render(&c->control, part ? part : sketch, c->width, c->height, a->control_image));
+    if (control) TR_TRY(tr_sketch_render(&c->control, part ? part : sketch, c->width, c->height, a->control_image));
+    if (tr_dye_wanted(a)) TR_TRY(render_colours(c, part ? part : sketch));
 done:
     tr_image_free(part);
     return st == TRESS_OK ? st : tr_note(st, "the sketch");
@@ -196,6 +212,8 @@ static tress_status check(const tress_generate_args *a, const tr_canvas_rules *r
     if (!a->photo && a->old_matte) return tr_fail(TRESS_E_ARG, "--old-matte needs --photo");
     if (!a->photo && a->inpaint) return tr_fail(TRESS_E_ARG, "--inpaint needs --photo");
     if (!a->photo && p->on) return tr_fail(TRESS_E_ARG, "--place needs --photo: it names a pixel of it");
+    if (tr_dye_wanted(a) && (!a->photo || !a->sketch))
+        return tr_fail(TRESS_E_ARG, "--colour-start, --colour-guide and --colour-reference need --sketch, whose colours they take, and --photo with its matte, where they go");
     if (p->on && !a->sketch) return tr_fail(TRESS_E_ARG, "--place needs --sketch");
     if (p->on && !(p->scale >= 1e-3 && p->scale <= 1e3 && fabs(p->x) <= 1e6 && fabs(p->y) <= 1e6 && fabs(p->rotate) <= 1e6))
         return tr_fail(TRESS_E_ARG, "--place %g,%g,%g,%g: the scale must lie between 0.001 and 1000", p->x, p->y, p->scale, p->rotate);
@@ -213,7 +231,7 @@ tress_status tr_canvas_make(tr_canvas *out, const tress_generate_args *a, const 
     TR_TRY(check(a, r));
     if (a->photo) TR_TRY(read_photo(&c, a, r));
     else TR_TRY(choose_size(&c, a, r));
-    if (a->sketch && r->needs_sketch) TR_TRY(render(&c, a));
+    if (a->sketch && (r->needs_sketch || tr_dye_wanted(a))) TR_TRY(render(&c, a, r->needs_sketch));
     *out = c;
     memset(&c, 0, sizeof c);
 done:
@@ -224,6 +242,8 @@ done:
 void tr_canvas_fini(tr_canvas *c)
 {
     tr_planes_fini(&c->control);
+    tr_planes_fini(&c->colour);
+    tr_planes_fini(&c->stroke);
     tr_planes_fini(&c->rgb);
     tr_planes_fini(&c->mask);
     tr_planes_fini(&c->hair);

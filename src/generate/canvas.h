@@ -24,6 +24,7 @@ typedef struct tr_canvas {
     const tr_image *photo;                      /* borrowed, or NULL */
     int box[4];                                 /* x0, y0, x1, y1: photo pixels drawn */
     tr_planes control;                          /* [3, height, width] the control picture, 0..1; no data: none */
+    tr_planes colour, stroke;                   /* [3, height, width] the strokes' colours, [1, height, width] where they are; no data: not asked for */
     tr_planes rgb;                              /* [3, height, width] the photo there, 0..1 */
     tr_planes mask;                             /* [1, height / cell, width / cell] what may change, soft */
     tr_planes hair;                             /* [1, height, width] the soft matte of the new hair */

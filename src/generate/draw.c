@@ -2,6 +2,7 @@
 
 #include "generate/canvas.h"
 #include "generate/contract.h"
+#include "generate/dye.h"
 #include "generate/latent.h"
 #include "generate/metadata.h"
 #include "generate/around.h"
@@ -30,6 +31,10 @@ static tress_status check_args(const tress_generate_args *a)
     if (!isfinite(a->control_strength_outside) || a->control_strength_outside > 100)
         return tr_fail(TRESS_E_ARG, "--control-strength-outside %g, it must lie between 0 and 100", (double)a->control_strength_outside);
     if (a->control_strength_outside >= 0 && !a->photo) return tr_fail(TRESS_E_ARG, "--control-strength-outside needs --photo: its matte says what is outside");
+    if (!(a->colour_start >= 0 && a->colour_start <= 1)) return tr_fail(TRESS_E_ARG, "--colour-start %g, it must lie between 0 and 1", (double)a->colour_start);
+    if (!(a->colour_guide >= 0 && a->colour_guide <= 1)) return tr_fail(TRESS_E_ARG, "--colour-guide %g, it must lie between 0 and 1", (double)a->colour_guide);
+    if (!(a->colour_reference >= 0 && a->colour_reference <= 4))
+        return tr_fail(TRESS_E_ARG, "--colour-reference %g, it must lie between 0 and 4", (double)a->colour_reference);
     if (a->zero_text && a->embeds_in) return tr_fail(TRESS_E_ARG, "--zero-text and --embeds-in exclude each other");
     if (a->n_skip_layer < 0 || (a->n_skip_layer > 0 && !a->skip_layer)) return tr_fail(TRESS_E_ARG, "%d layers to skip, and no list of them", a->n_skip_layer);
     if (!isfinite(a->skip_layer_scale) || !isfinite(a->skip_layer_start) || !isfinite(a->skip_layer_end))
@@ -79,7 +84,8 @@ typedef struct between {
     const tress_generate_args *a;
     tr_tensor  z0, noise, mask;                 /* [b, c, h, w] twice, [1, 1, h, w]; none: no blending */
     tr_preview *preview;
-    int        n_step;
+    tr_colour  *colour;                         /* or NULL */
+    const tr_schedule *schedule;
 } between;
 
 /* x = m x + (1 - m) (sigma noise + (1 - sigma) z0), with the noise of the start at every step: diffusers' inpainting. */
@@ -101,12 +107,13 @@ static tress_status after_step(void *self, tr_stream *s, tr_tensor x, tr_tensor 
     const between *t = self;
     const tress_hooks *hooks = &t->stage->host->hooks;
     tress_status st = TRESS_OK;
+    if (t->colour) TR_TRY(tr_colour_after(t->colour, s, x, x0_guess, t->schedule->sigma[step], sigma_next));
     if (!tr_is_none(t->mask)) TR_TRY(hold_photo(t, s, x, sigma_next));
     tr_stage_done(t->stage, step + 1);
     if (t->preview && (step + 1) % t->a->preview_every == 0) {
         const tr_image *view = NULL;
         TR_TRY(tr_preview_make(t->preview, s, x0_guess, &view));
-        hooks->preview(hooks->self, view, step + 1, t->n_step);
+        hooks->preview(hooks->self, view, step + 1, t->schedule->n_step);
     }
 done:
     return st;
@@ -125,7 +132,10 @@ typedef struct drawing {
     tr_around   around;                          /* with a policy, or where the sketch is weaker outside */
     float      *control_row;                    /* or NULL */
     tr_refer   *refer;                          /* or NULL */
-    tr_tensor   condition, z0, filled, noise, x, mask;      /* on the device, owned */
+    tr_dye      dye;                            /* where colours come from the sketch */
+    tr_refer   *dyed;                           /* or NULL */
+    tr_colour  *colour;                         /* or NULL */
+    tr_tensor   condition, z0, filled, z_dye, noise, x, mask;      /* on the device, owned */
 } drawing;
 
 static bool draws_edit(const drawing *d) { return d->a->draw_tokens == TRESS_DRAW_EDIT; }
@@ -136,8 +146,12 @@ static tress_status set_around(drawing *d, const tr_canvas_rules *rules)
     tress_status st = TRESS_OK;
     const tress_generate_args *a = d->a;
     const bool outside = a->control_strength_outside >= 0 && a->control_strength_outside != a->control_strength && tr_draw_controls(d->m, a);
-    if (d->policy != TRESS_REFERENCE_OFF) TR_TRY(tr_around_window(&d->begin, &d->end, a, tr_mmdit_get_config(d->m->transformer)->n_block));
-    if (d->policy != TRESS_REFERENCE_OFF || outside) TR_TRY(tr_around_make(&d->around, &d->canvas, rules, a->reference_rows, draws_edit(d)));
+    if (d->policy != TRESS_REFERENCE_OFF || a->colour_reference > 0) TR_TRY(tr_around_window(&d->begin, &d->end, a, tr_mmdit_get_config(d->m->transformer)->n_block));
+    if (d->policy != TRESS_REFERENCE_OFF || outside || tr_dye_wanted(a))
+        TR_TRY(tr_around_make(&d->around, &d->canvas, rules, a->reference_rows, draws_edit(d)));
+    if (tr_dye_wanted(a)) TR_TRY(tr_dye_make(&d->dye, &d->canvas, &d->around, rules));
+    if (a->colour_reference > 0 && d->dye.n_row == 0)
+        tr_host_note(d->m->host, "--colour-reference: the matte holds no whole token and its neighbours, so no colours are referred to");
     if (d->policy != TRESS_REFERENCE_OFF && d->around.n_row < TR_AROUND_ROWS_MIN) {
         tr_host_note(d->m->host, "--reference %s: %" PRId64 " tokens of the photo lie outside what may change, at least %d are needed: it is left off",
                      tr_reference_name(d->policy), d->around.n_row, TR_AROUND_ROWS_MIN);
@@ -209,8 +223,9 @@ static tress_status encode_pictures(drawing *d)
     tr_planes p = { 0 };
     const bool control = d->canvas.control.data != NULL, photo = inpaints(d) || d->a->strength < 1;
     int n = 0;
-    if (!control && !photo && !refers(d)) return TRESS_OK;
-    TR_TRY(tr_stage_begin(&stage, d->m->host, "encode", control + photo + refers(d)));
+    const bool dyed = tr_dye_wanted(d->a);
+    if (!control && !photo && !refers(d) && !dyed) return TRESS_OK;
+    TR_TRY(tr_stage_begin(&stage, d->m->host, "encode", control + photo + refers(d) + dyed));
     if (control) {
         const tr_planes from = d->canvas.control;
         TR_TRY(tr_planes_new(&p, 3, from.h, from.w));
@@ -228,6 +243,10 @@ static tress_status encode_pictures(drawing *d)
         TR_TRY(encode_photo(&d->filled, d, stage.stream, d->around.filled, d->a->batch));
         tr_stage_done(&stage, ++n);
     }
+    if (dyed) {
+        TR_TRY(encode_photo(&d->z_dye, d, stage.stream, d->dye.picture, 1));
+        tr_stage_done(&stage, ++n);
+    }
     if (inpaints(d) || refers(d)) {
         const tr_planes mask = inpaints(d) ? d->canvas.mask : d->around.open;
         TR_TRY(tr_device_take(d->m->host->device, &d->mask, TR_F32, TR_DIMS(1, 1, mask.h, mask.w)));
@@ -241,7 +260,8 @@ done:
     return st;
 }
 
-static tress_status new_refer(drawing *d, tr_stream *s)
+/* *out is what the tokens that are drawn attend to: weigh(strength, the matte there). */
+static tress_status new_refer(tr_refer **out, drawing *d, tr_stream *s, tr_refer_args r, float (*weigh)(float, float), float strength)
 {
     tress_status st = TRESS_OK;
     float *weight = NULL;
@@ -250,13 +270,46 @@ static tress_status new_refer(drawing *d, tr_stream *s)
     const int64_t n = draws_edit(d) ? d->around.n_drawn : d->x.shape[2] / patch * (d->x.shape[3] / patch);
     TR_TRY(tr_alloc_array(&p, n, sizeof *weight));
     weight = p;
-    for (int64_t i = 0; i < n; i++) weight[i] = tr_around_weight(d->a->reference_strength, d->around.hair[draws_edit(d) ? d->around.drawn[i] : i]);
-    TR_TRY(tr_refer_new(&d->refer, s, &(tr_refer_args){
-        .transformer = d->m->transformer, .policy = d->policy, .fade = TR_FADE_SCENE, .picture = tr_slice(d->filled, 0, 0, 1), .noise = d->noise,
-        .row = d->around.row, .n_row = d->around.n_row, .weight = weight, .n_token = n, .begin = d->begin, .end = d->end,
-        .n_step = d->schedule.n_step, .zero_rows = d->a->zero_text_rows }));
+    for (int64_t i = 0; i < n; i++) weight[i] = weigh(strength, d->around.hair[draws_edit(d) ? d->around.drawn[i] : i]);
+    r.transformer = d->m->transformer;
+    r.noise = d->noise;
+    r.weight = weight;
+    r.n_token = n;
+    r.begin = d->begin;
+    r.end = d->end;
+    r.n_step = d->schedule.n_step;
+    r.zero_rows = d->a->zero_text_rows;
+    TR_TRY(tr_refer_new(out, s, &r));
 done:
     tr_free(weight);
+    return st;
+}
+
+static float weigh_dye(float u, float hair) { return u * hair; }
+
+/* What the drawing attends to, and what leads its colours. */
+static tress_status attend(drawing *d, tr_stream *s, tr_draw_more *more)
+{
+    tress_status st = TRESS_OK;
+    const tress_generate_args *a = d->a;
+    if (refers(d)) {
+        TR_TRY(new_refer(&d->refer, d, s, (tr_refer_args){ .policy = d->policy, .fade = TR_FADE_SCENE, .picture = tr_slice(d->filled, 0, 0, 1),
+                                                           .row = d->around.row, .n_row = d->around.n_row }, tr_around_weight, a->reference_strength));
+        more->refer[more->n_refer++] = d->refer;
+    }
+    if (a->colour_reference > 0 && d->dye.n_row > 0) {
+        TR_TRY(new_refer(&d->dyed, d, s, (tr_refer_args){ .policy = TRESS_REFERENCE_CLEAN, .fade = TR_FADE_COLOUR, .picture = d->z_dye,
+                                                          .row = d->dye.row, .n_row = d->dye.n_row }, weigh_dye, a->colour_reference));
+        more->refer[more->n_refer++] = d->dyed;
+    }
+    if (a->colour_start > 0 || a->colour_guide > 0)
+        TR_TRY(tr_colour_new(&d->colour, s, &(tr_colour_args){ .picture = d->z_dye, .noise = d->noise, .hair = d->dye.hair.data,
+                                                              .start = a->colour_start, .guide = a->colour_guide }));
+    if (draws_edit(d)) {
+        more->row = d->around.drawn;
+        more->n_row = d->around.n_drawn;
+    }
+done:
     return st;
 }
 
@@ -278,23 +331,19 @@ static tress_status sample(drawing *d, tr_result *r)
     if (d->a->preview_every > 0 && host->hooks.preview && !tr_device_is_dry(host->device))
         TR_TRY(tr_preview_new(&preview, d->m, c->channels_in, h, w));
     tr_draw_more more = { .control_row = d->control_row };
-    if (refers(d)) {
-        TR_TRY(new_refer(d, stage.stream));
-        more.refer[more.n_refer++] = d->refer;
-    }
-    if (draws_edit(d)) {
-        more.row = d->around.drawn;
-        more.n_row = d->around.n_drawn;
-    }
+    TR_TRY(attend(d, stage.stream, &more));
     between t = { .stage = &stage, .a = d->a, .z0 = inpaints(d) ? d->z0 : d->filled, .noise = d->noise, .mask = d->mask, .preview = preview,
-                  .n_step = d->schedule.n_step };
+                  .colour = d->colour, .schedule = &d->schedule };
     TR_TRY(tr_draw_latents(d->m, stage.stream, d->x, d->a, &d->schedule, &d->words, d->condition, &more, after_step, &t));
     if (d->a->latents_out && !tr_device_is_dry(host->device)) TR_TRY(tr_latent_save(stage.stream, d->x, "latents", d->a->latents_out));
     tr_stage_book(&stage, "sample", tr_weights_bytes(d->m->weights[TR_MODULE_TRANSFORMER]) +
                                         (tr_is_none(d->condition) ? 0 : tr_weights_bytes(d->m->weights[TR_MODULE_CONTROLNET])));
 done:
     tr_refer_free(d->refer);
-    d->refer = NULL;
+    tr_refer_free(d->dyed);
+    tr_colour_free(d->colour);
+    d->refer = d->dyed = NULL;
+    d->colour = NULL;
     tr_stage_end(&stage);
     tr_preview_free(preview);
     return st;
@@ -396,7 +445,9 @@ done:
     tr_canvas_fini(&d.canvas);
     tr_around_fini(&d.around);
     tr_free(d.control_row);
+    tr_dye_fini(&d.dye);
     tr_device_give(m->host->device, d.filled);
+    tr_device_give(m->host->device, d.z_dye);
     tr_device_give(m->host->device, d.condition);
     tr_device_give(m->host->device, d.z0);
     tr_device_give(m->host->device, d.noise);

@@ -273,6 +273,31 @@ static void control_outside(void **state)
     assert_false(same(&g, &other));
 }
 
+/* The strokes' colours: two sketches of the same lines are one drawing, until colours are asked for. */
+static void colours_of_strokes(void **state)
+{
+    (void)state;
+    tress_image *other = NULL;
+    OK(tress_image_new(t, &other, &(tress_image_info){ W, H, 3, 8, false }, sketch->data));
+    for (int i = 0; i < W * H; i++)
+        if (((uint8_t *)other->data)[3 * i]) ((uint8_t *)other->data)[3 * i + 1] = 60;
+    for (int i = 0; i < 5; i++) {
+        tress_generate_args g = args();
+        if (i == 1) g.colour_start = 0.92f;
+        if (i == 2) g.colour_guide = 0.3f;
+        if (i >= 3) g.colour_reference = 1;
+        if (i == 4) g.reference = TRESS_REFERENCE_CLEAN, g.draw_tokens = TRESS_DRAW_EDIT, g.batch = 2;
+        tress_generate_args dyed = g;
+        dyed.sketch = other;
+        assert_int_equal(same(&g, &dyed), i == 0);
+        assert_true(same(&g, &g));
+        dyed = g;
+        dyed.colour_start = dyed.colour_guide = dyed.colour_reference = 0;
+        assert_int_equal(same(&g, &dyed), i == 0);
+    }
+    tress_image_free(other);
+}
+
 static void write_lora(const char *path, const char *policy)
 {
     tr_lora *l = NULL;
@@ -345,6 +370,10 @@ static void what_cannot_be(void **state)
     REFUSED("--reference-first 1, --reference-last 0", g.reference_first = 1; g.reference_last = 0);
     REFUSED("--control-strength-outside", g.control_strength_outside = (float)INFINITY);
     REFUSED("--control-strength-outside needs --photo", g.photo = g.matte = NULL; g.control_strength_outside = 0.3f);
+    REFUSED("--colour-start", g.colour_start = 1.5f);
+    REFUSED("--colour-guide", g.colour_guide = (float)NAN);
+    REFUSED("--colour-reference", g.colour_reference = -1);
+    REFUSED("need --sketch", g.photo = g.matte = NULL; g.colour_guide = 0.3f);
     REFUSED("tress.h", g.reference = 9);
     REFUSED("tress.h", g.draw_tokens = 9);
 #undef REFUSED
@@ -362,7 +391,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(policies_and_strength), cmocka_unit_test(old_hair_leaves_no_trace), cmocka_unit_test(batches),
-        cmocka_unit_test(tokens_of_the_region), cmocka_unit_test(control_outside), cmocka_unit_test(the_policy_of_a_lora), cmocka_unit_test(what_cannot_be),
+        cmocka_unit_test(tokens_of_the_region), cmocka_unit_test(control_outside), cmocka_unit_test(colours_of_strokes), cmocka_unit_test(the_policy_of_a_lora), cmocka_unit_test(what_cannot_be),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
