@@ -144,11 +144,13 @@ typedef enum tress_control_pooled { TRESS_POOLED_TEXT, TRESS_POOLED_ZERO } tress
 typedef enum tress_sampler { TRESS_SAMPLER_EULER, TRESS_SAMPLER_DPMPP_2M } tress_sampler;
 typedef enum tress_reference { TRESS_REFERENCE_AUTO, TRESS_REFERENCE_OFF } tress_reference;
 
+typedef enum tress_blend { TRESS_BLEND_FEATHER, TRESS_BLEND_BANDS } tress_blend;   /* the drawn into the photo: by one alpha; octave by octave */
+
 typedef struct tress_place { bool on; double x, y, scale, rotate; bool flip; } tress_place;
 
 typedef struct tress_generate_args {
     const tress_image *sketch;                 /* required unless control_strength is 0 or the model has no ControlNet */
-    const tress_image *photo, *matte;          /* both or neither */
+    const tress_image *photo, *matte;          /* both or neither; one size, unless place.on and the matte has the sketch's */
     const tress_image *old_matte;              /* where the photo's own hair may go too; NULL: none */
     const char *prompt, *negative;             /* NULL: "" */
     bool        zero_text;                     /* zero rows and pooled vector, no guidance */
@@ -164,7 +166,9 @@ typedef struct tress_generate_args {
     tress_reference reference;
     float       reference_strength;            /* 0.5 */
     int         edit_grow;                     /* px round the matte that may change; < 0: 24 max(W,H) / 1024 */
-    tress_place place;
+    tress_place place;                         /* the sketch, and a matte of the sketch's size, by one map onto the photo */
+    tress_blend blend;
+    bool        overlay;                       /* make tress_result_overlay */
     tress_control_image  control_image;
     tress_control_range  control_range;
     tress_control_last   control_last;
@@ -192,6 +196,8 @@ TRESS_API int                tress_result_count(const tress_result *r);
 TRESS_API const tress_image *tress_result_image(const tress_result *r, int i);      /* view */
 TRESS_API const tress_image *tress_result_control(const tress_result *r);           /* view: the control picture as used; NULL: none */
 TRESS_API const tress_image *tress_result_alpha(const tress_result *r);             /* view: 16-bit composite alpha; NULL without a photo */
+TRESS_API const tress_image *tress_result_overlay(const tress_result *r);           /* view: the photo, matte in red, strokes in green, as they lie on it; also of a
+                                                                                     * dry run. NULL unless args.overlay */
 TRESS_API uint64_t           tress_result_seed(const tress_result *r);
 TRESS_API const char        *tress_result_parameters(const tress_result *r, int i); /* view: the `parameters` text other tools read */
 TRESS_API const char        *tress_result_json(const tress_result *r, int i);       /* view: everything that made picture i, as JSON */

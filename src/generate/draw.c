@@ -28,7 +28,7 @@ static tress_status check_args(const tress_generate_args *a)
     if (!isfinite(a->skip_layer_scale) || !isfinite(a->skip_layer_start) || !isfinite(a->skip_layer_end))
         return tr_fail(TRESS_E_ARG, "--skip-layer-scale, -start and -end must be finite");
     if ((unsigned)a->control_image > TRESS_CONTROL_RAW || (unsigned)a->control_range > TRESS_RANGE_SIGNED || (unsigned)a->control_last > TRESS_LAST_DIFFUSERS ||
-        (unsigned)a->control_pooled > TRESS_POOLED_ZERO || (unsigned)a->sampler > TRESS_SAMPLER_DPMPP_2M || (unsigned)a->reference > TRESS_REFERENCE_OFF)
+        (unsigned)a->control_pooled > TRESS_POOLED_ZERO || (unsigned)a->sampler > TRESS_SAMPLER_DPMPP_2M || (unsigned)a->reference > TRESS_REFERENCE_OFF || (unsigned)a->blend > TRESS_BLEND_BANDS)
         return tr_fail(TRESS_E_ARG, "an option holds a value that tress.h does not list");
     return TRESS_OK;
 }
@@ -121,6 +121,8 @@ static tress_status set_up(drawing *d)
     if (d->a->width > 0 && !d->a->photo && (d->canvas.width != d->a->width || d->canvas.height != d->a->height))
         tr_host_note(d->m->host, "--size %dx%d is rounded to %dx%d: each side must be a multiple of %d", d->a->width, d->a->height,
                      d->canvas.width, d->canvas.height, rules.multiple);
+    if (d->a->place.on && d->canvas.landed < 0.5)
+        tr_host_note(d->m->host, "--place lays %.0f %% of the sketch's strokes on the part of the photo that is drawn", 100 * d->canvas.landed);
     if (rules.needs_sketch && tr_controlnet_get_config(d->m->controlnet)->channels_extra > 0)
         TR_TRY(tr_fail(TRESS_E_CONTRACT, "%s reads %d channels besides the control latent (an inpainting net); tress draws with ControlNets that read a sketch",
                        tr_weights_where(d->m->weights[TR_MODULE_CONTROLNET]), tr_controlnet_get_config(d->m->controlnet)->channels_extra));
@@ -220,6 +222,7 @@ static tress_status tell(const drawing *d, tr_result *r)
     tress_status st = TRESS_OK;
     if (d->canvas.control.data) TR_TRY(tr_planes_image(&r->control, d->canvas.control, 8));
     if (d->canvas.alpha.data) TR_TRY(tr_planes_image(&r->alpha, d->canvas.alpha, 16));
+    if (d->a->overlay) TR_TRY(tr_canvas_overlay(&r->overlay, d->a));
     for (int i = 0; i < r->n; i++) {
         TR_TRY(tr_metadata_parameters(&r->parameters[i], d->m, d->a, r, i));
         TR_TRY(tr_metadata_json(&r->json[i], d->m, d->a, r, i));
@@ -264,6 +267,7 @@ void tr_result_free(tr_result *r)
     tr_free(r->json);
     tr_image_free(r->control);
     tr_image_free(r->alpha);
+    tr_image_free(r->overlay);
     tr_free(r);
 }
 

@@ -117,6 +117,10 @@ static void partners(void **state)
     run_expect(2, "--matte needs --photo", NULL);
     RUN("generate", "--sketch", "s.png", "--strength", "0.5", "-o", "x.png");
     run_expect(2, "--strength", "needs --photo");
+    RUN("generate", "--sketch", "s.png", "--overlay-out", "y.png", "-o", "x.png");
+    run_expect(2, "--overlay-out needs --photo", NULL);
+    RUN("generate", "--sketch", "s.png", "--photo", "p.png", "--matte", "m.png", "--overlay-out", "x.png", "-o", "x.png");
+    run_expect(2, "-o and --overlay-out are both x.png", NULL);
     RUN("generate", "--sketch", "s.png", "--inpaint", "-o", "x.png");
     run_expect(2, "--inpaint needs --photo", NULL);
     RUN("generate", "--sketch", "s.png", "--place", "1,2,1,0", "-o", "x.png");
