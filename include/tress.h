@@ -418,6 +418,25 @@ typedef struct tress_check_args {
  * Fails: ARG, FORMAT, IO, OOM, CANCELLED. */
 TRESS_API TRESS_CHECKED tress_status tress_check(tress *t, const tress_check_args *args, char **report);
 
+/* ---- how good pictures are --------------------------------------------------------------------------------------- */
+/* Paths, of one picture (photo, matte and result at least), or of a folder of them (data and results). */
+typedef struct tress_eval_args {
+    const char *photo, *matte, *result;
+    const char *sketch, *truth, *old_matte, *alpha;      /* NULL: none. alpha: what --alpha-out wrote; else as drawing makes it of the mattes */
+    const char *data;             /* folder of img/ matte/ sketch/: img holds the truth, and the photos too unless bald/ does; scenes.jsonl of
+                                   * tress_synth tells colour and light */
+    const char *results;          /* folder of what was drawn: NAME.png, NAME-1.png, ... */
+    int         edit_grow;        /* as of the drawing; < 0: 24 max(W,H) / 1024 */
+    const char *colour;           /* the one asked for: a word as "dark brown", or "#8a3b1c"; NULL: none, or scenes.jsonl's */
+    bool        has_light;
+    double      light[3];         /* towards the light: right, down, to the viewer */
+    const char *csv, *html;       /* files to write too; NULL: none */
+} tress_eval_args;
+TRESS_API void tress_eval_defaults(tress_eval_args *args);
+/* Measure. *report is new (tress_text_free): JSON with a row for each picture and the quartiles of each metric. docs/eval.md says what they are.
+ * Fails: ARG, FORMAT, SHAPE, IO, OOM, CANCELLED; then *report is untouched. */
+TRESS_API TRESS_CHECKED tress_status tress_eval(tress *t, const tress_eval_args *args, char **report);
+
 #ifdef __cplusplus
 }
 #endif

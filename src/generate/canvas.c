@@ -218,8 +218,7 @@ static tress_status read_photo(tr_canvas *c, const tress_generate_args *a, const
     tr_planes matte = { 0 }, old = { 0 }, region = { 0 }, photo = { 0 }, part = { 0 }, soft = { 0 }, old_part = { 0 }, old_soft = { 0 },
               filled = { 0 };
     const tr_image *p = a->photo;
-    const int side = p->width > p->height ? p->width : p->height;
-    const double grow = a->edit_grow >= 0 ? a->edit_grow : ceil(24.0 * side / 1024);
+    const double grow = tr_edit_radius(p->width, p->height, a->edit_grow);
     if (a->old_matte) TR_TRY(same_size("old matte", a->old_matte, p));
     if (a->sketch && !a->place.on) TR_TRY(same_size("sketch", a->sketch, p));
     TR_TRY(read_matte(&matte, a));

@@ -11,6 +11,8 @@ extern "C" {
 /* Composite alpha [1, h, w]: 1 on matte > 0 and old > 0 (old.data NULL: none), 0 from the distance r to them on, smoothstep
  * between. Fails: ARG (r), SHAPE (old of another size), OOM. */
 TR_CHECKED tress_status tr_composite_alpha(tr_planes *out, tr_planes matte, tr_planes old, double r);
+/* How far, in pixels, the composite reaches round the mattes of a photo of that size: `grow`, or 24 at 1024, rounded up, if that is < 0. */
+double tr_edit_radius(int width, int height, int grow);
 /* The box {x0, y0, x1, y1} of photo pixels to draw: the square round the edit region's box times 1.6, moved and cut to lie
  * inside the photo; the whole photo when the square is larger than it, or the region is empty. */
 void tr_edit_box(int box[4], tr_planes region);
