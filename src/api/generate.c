@@ -95,6 +95,7 @@ int tress_result_count(const tress_result *r) { return r && r->n > 0 && r->image
 const tress_image *tress_result_image(const tress_result *r, int i) { return has(r, i) ? r->image[i] : NULL; }
 const tress_image *tress_result_control(const tress_result *r) { return r ? r->control : NULL; }
 const tress_image *tress_result_alpha(const tress_result *r) { return r ? r->alpha : NULL; }
+const tress_image *tress_result_overlay(const tress_result *r) { return r ? r->overlay : NULL; }
 uint64_t tress_result_seed(const tress_result *r) { return r ? r->seed : 0; }
 const char *tress_result_parameters(const tress_result *r, int i) { return has(r, i) ? r->parameters[i] : NULL; }
 const char *tress_result_json(const tress_result *r, int i) { return has(r, i) ? r->json[i] : NULL; }

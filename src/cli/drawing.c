@@ -75,6 +75,7 @@ tress_status drawing_open(tress *t, drawing_pictures *p, tress_generate_args *g,
     g->colour_reference = (float)d->colour_reference;
     g->edit_grow = d->edit_grow;
     g->place = d->place;
+    g->blend = (tress_blend)d->blend;
     g->control_image = (tress_control_image)d->control_image;
     g->max_sequence_length = d->max_sequence_length;
     g->vae_band = d->vae_band;

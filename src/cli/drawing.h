@@ -12,7 +12,7 @@ extern "C" {
 typedef struct drawing_args {
     const char *sketch, *photo, *matte, *old_matte, *prompt, *negative, *latents_in, *latents_out, *embeds_in;
     bool        zero_text, inpaint;
-    int         zero_text_rows, batch, reference, edit_grow, control_image, max_sequence_length, vae_band;
+    int         zero_text_rows, batch, reference, edit_grow, blend, control_image, max_sequence_length, vae_band;
     int         reference_rows, reference_first, reference_last, draw_tokens;
     double      strength, reference_strength, control_outside, colour_start, colour_guide, colour_reference;
     cli_size    size;
@@ -32,11 +32,12 @@ typedef struct drawing_args {
       "how the sketch becomes the control picture; raw takes the file as it is", .choices = "lines|canny|colour|raw" },                    \
     { .kind = OPT_GROUP, .help = "Into a photo" },                                                                                         \
     { OPT_PATH, "photo", offsetof(args, d.photo), 0, 0, NULL, "the photo that gets the hair; needs --matte" },                             \
-    { OPT_PATH, "matte", offsetof(args, d.matte), 0, 0, NULL, "where hair goes, white on black, as large as the photo" },                  \
+    { OPT_PATH, "matte", offsetof(args, d.matte), 0, 0, NULL, "where hair goes, white on black, as large as the photo, or as the sketch if that is placed" },                  \
     { OPT_PATH, "old-matte", offsetof(args, d.old_matte), 0, 0, NULL, "where the photo's own hair is, which may go too" },                 \
     { OPT_PLACE, "place", offsetof(args, d.place), 0, 0, NULL,                                                                             \
-      "lay the sketch on the photo: pixel of its centre, scale, degrees clockwise, flip 0 or 1" },                                         \
+      "lay the sketch, and a matte as large as it, on the photo: pixel of its centre, scale, degrees clockwise, flip 0 or 1" },                                         \
     { OPT_INT, "edit-grow", offsetof(args, d.edit_grow), -1, 4096, "-1", "pixels round the matte that may change; -1: 24 per 1024 of the photo" }, \
+    { OPT_CHOICE, "blend", offsetof(args, d.blend), 0, 0, "feather", "into the photo by one soft border, or octave by octave", .choices = "feather|bands" }, \
     { OPT_REAL, "strength", offsetof(args, d.strength), 0, 1, "1", "1: from pure noise; below, from the noised photo" },                   \
     { OPT_FLAG, "inpaint", offsetof(args, d.inpaint), 0, 0, NULL, "hold the surroundings by blending with the re-noised photo at each step" }, \
     { OPT_CHOICE, "reference", offsetof(args, d.reference), 0, 0, "auto",                                                                  \

@@ -7,20 +7,6 @@
 #include <string.h>
 
 /* ---- where ----------------------------------------------------------------------------------------------- */
-/* out [1, h / k, w / k] = the largest of k x k. */
-static tress_status largest(tr_planes *out, tr_planes in, int k)
-{
-    tress_status st = TRESS_OK;
-    TR_TRY(tr_planes_new(out, 1, in.h / k, in.w / k));
-    for (int y = 0; y < in.h; y++)
-        for (int x = 0; x < in.w; x++) {
-            float *to = &out->data[(int64_t)(y / k) * out->w + x / k];
-            *to = fmaxf(*to, in.data[(int64_t)y * in.w + x]);
-        }
-done:
-    return st;
-}
-
 typedef struct near { float distance; int32_t i; } near;
 
 static int by_distance(const void *a, const void *b)
@@ -61,44 +47,19 @@ done:
     return st;
 }
 
-tress_status tr_around_make(tr_around *out, const tr_canvas *c, const tr_canvas_rules *r, int rows, bool whole)
+tress_status tr_around_make(tr_around *out, const tr_canvas *c, int rows)
 {
-    tress_status st = TRESS_OK;
     tr_around s = { 0 };
-    tr_planes photo = { 0 }, filled = { 0 }, part = { 0 }, token = { 0 }, hair = { 0 };
-    const double box[4] = { c->box[0], c->box[1], c->box[2], c->box[3] };
-    const int k = r->multiple / r->cell;
-    TR_TRY(tr_image_rgb(&photo, c->photo));
-    TR_TRY(tr_fill(&filled, photo, c->region));
-    TR_TRY(tr_resize_box(&s.filled, filled, box, c->width, c->height, TR_FILTER_LANCZOS));
-    TR_TRY(tr_resize_box(&part, c->region, box, c->width, c->height, TR_FILTER_BILINEAR));
-    for (int64_t i = 0; i < (int64_t)part.h * part.w; i++) part.data[i] = part.data[i] > 0 ? 1 : 0;
-    TR_TRY(largest(&token, part, r->multiple));
-    TR_TRY(largest(&s.open, part, r->cell));
-    for (int i = 0; whole && i < s.open.h * s.open.w; i++) s.open.data[i] = token.data[i / s.open.w / k * token.w + i % s.open.w / k];
-    TR_TRY(sort_tokens(&s, token, rows));
-    TR_TRY(tr_area_reduce(&hair, c->hair, r->multiple));
-    s.hair = hair.data;
-    hair.data = NULL;
-    *out = s;
-    memset(&s, 0, sizeof s);
-done:
-    tr_around_fini(&s);
-    tr_planes_fini(&photo);
-    tr_planes_fini(&filled);
-    tr_planes_fini(&part);
-    tr_planes_fini(&token);
-    tr_planes_fini(&hair);
+    const tress_status st = sort_tokens(&s, c->edited, rows);
+    if (st == TRESS_OK) *out = s;
+    else tr_around_fini(&s);
     return st;
 }
 
 void tr_around_fini(tr_around *s)
 {
-    tr_planes_fini(&s->filled);
-    tr_planes_fini(&s->open);
     tr_free(s->row);
     tr_free(s->drawn);
-    tr_free(s->hair);
     memset(s, 0, sizeof *s);
 }
 

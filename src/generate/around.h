@@ -1,5 +1,5 @@
-/* around.h - the photo as a drawing refers to it: filled where it may change, its tokens outside of that, and how strongly each token of
- * the drawing looks at them. Nothing here depends on a pixel of the region that may change: old hair leaves no trace. */
+/* around.h - the photo as a drawing refers to it: its tokens outside the region that may change, and how strongly each token of the
+ * drawing looks at them. With the filled photo of the canvas, no pixel of that region reaches the drawing: old hair leaves no trace. */
 #ifndef TRESS_GENERATE_AROUND_H
 #define TRESS_GENERATE_AROUND_H
 
@@ -10,18 +10,15 @@
 extern "C" {
 #endif
 
-#define TR_AROUND_ROWS_MIN 16                    /* fewer tokens tell nothing: the reference is left off */
+#define TR_AROUND_ROWS_MIN 16                   /* fewer tokens tell nothing: the reference is left off */
 typedef struct tr_around {
-    tr_planes filled;                           /* [3, height, width] 0..1 */
-    tr_planes open;                             /* [1, height / cell, width / cell] 1 where the latent may change, else 0 */
     int32_t  *row;                              /* [n_row] rising: the photo's tokens that are seen */
     int64_t   n_row;
     int32_t  *drawn;                            /* [n_drawn] rising: tokens that reach into the region that may change */
     int64_t   n_drawn;
-    float    *hair;                             /* [tokens] the soft matte of each: 0..1 */
 } tr_around;
-/* rules as for the canvas; rows: the most to keep, nearest to the region first. whole: the latent opens by whole tokens. Fails: OOM. */
-TR_CHECKED tress_status tr_around_make(tr_around *out, const tr_canvas *c, const tr_canvas_rules *rules, int rows, bool whole);
+/* rows: the most to keep, nearest to the region first. Fails: OOM. */
+TR_CHECKED tress_status tr_around_make(tr_around *out, const tr_canvas *c, int rows);
 void tr_around_fini(tr_around *s);
 
 /* The policy that a drawing follows: never AUTO. */

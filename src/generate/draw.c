@@ -41,7 +41,7 @@ static tress_status check_args(const tress_generate_args *a)
         return tr_fail(TRESS_E_ARG, "--skip-layer-scale, -start and -end must be finite");
     if ((unsigned)a->control_image > TRESS_CONTROL_RAW || (unsigned)a->control_range > TRESS_RANGE_SIGNED || (unsigned)a->control_last > TRESS_LAST_DIFFUSERS ||
         (unsigned)a->control_pooled > TRESS_POOLED_ZERO || (unsigned)a->sampler > TRESS_SAMPLER_DPMPP_2M || (unsigned)a->reference > TRESS_REFERENCE_NOISED ||
-        (unsigned)a->draw_tokens > TRESS_DRAW_EDIT)
+        (unsigned)a->draw_tokens > TRESS_DRAW_EDIT || (unsigned)a->blend > TRESS_BLEND_BANDS)
         return tr_fail(TRESS_E_ARG, "an option holds a value that tress.h does not list");
     return TRESS_OK;
 }
@@ -148,8 +148,8 @@ static tress_status set_around(drawing *d, const tr_canvas_rules *rules)
     const bool outside = a->control_strength_outside >= 0 && a->control_strength_outside != a->control_strength && tr_draw_controls(d->m, a);
     if (d->policy != TRESS_REFERENCE_OFF || a->colour_reference > 0) TR_TRY(tr_around_window(&d->begin, &d->end, a, tr_mmdit_get_config(d->m->transformer)->n_block));
     if (d->policy != TRESS_REFERENCE_OFF || outside || tr_dye_wanted(a))
-        TR_TRY(tr_around_make(&d->around, &d->canvas, rules, a->reference_rows, draws_edit(d)));
-    if (tr_dye_wanted(a)) TR_TRY(tr_dye_make(&d->dye, &d->canvas, &d->around, rules));
+        TR_TRY(tr_around_make(&d->around, &d->canvas, a->reference_rows));
+    if (tr_dye_wanted(a)) TR_TRY(tr_dye_make(&d->dye, &d->canvas, rules));
     if (a->colour_reference > 0 && d->dye.n_row == 0)
         tr_host_note(d->m->host, "--colour-reference: the matte holds no whole token and its neighbours, so no colours are referred to");
     if (d->policy != TRESS_REFERENCE_OFF && d->around.n_row < TR_AROUND_ROWS_MIN) {
@@ -166,7 +166,7 @@ static tress_status set_around(drawing *d, const tr_canvas_rules *rules)
         TR_TRY(tr_alloc_array(&p, n, sizeof *d->control_row));
         d->control_row = p;
         for (int64_t i = 0; i < n; i++) {
-            const float m = d->around.hair[draws_edit(d) ? d->around.drawn[i] : i];
+            const float m = d->canvas.soft.data[draws_edit(d) ? d->around.drawn[i] : i];
             d->control_row[i] = a->control_strength * m + a->control_strength_outside * (1 - m);
         }
     }
@@ -179,20 +179,23 @@ static tress_status set_up(drawing *d)
     tress_status st = TRESS_OK;
     const tr_mmdit_config *c = tr_mmdit_get_config(d->m->transformer);
     const int cell = tr_vae_factor(d->m->vae);
-    const tr_canvas_rules rules = { .multiple = cell * c->patch, .side_max = c->pos_max * c->patch * cell, .side_own = c->sample_size * cell,
+    tr_canvas_rules rules = { .multiple = cell * c->patch, .side_max = c->pos_max * c->patch * cell, .side_own = c->sample_size * cell,
                                     .cell = cell, .needs_sketch = tr_draw_controls(d->m, d->a) };
     TR_TRY(check_args(d->a));
     TR_TRY(tr_schedule_make(&d->schedule, &d->m->schedule, d->a->n_step, (double)d->a->shift, (double)d->a->strength));
+    TR_TRY(tr_around_policy(&d->policy, d->m, d->a));
+    rules.needs_reference = d->policy != TRESS_REFERENCE_OFF || tr_dye_wanted(d->a);
     TR_TRY(tr_canvas_make(&d->canvas, d->a, &rules));
     if (d->a->width > 0 && !d->a->photo && (d->canvas.width != d->a->width || d->canvas.height != d->a->height))
         tr_host_note(d->m->host, "--size %dx%d is rounded to %dx%d: each side must be a multiple of %d", d->a->width, d->a->height,
                      d->canvas.width, d->canvas.height, rules.multiple);
+    if (d->a->place.on && d->canvas.landed < 0.5)
+        tr_host_note(d->m->host, "--place lays %.0f %% of the sketch's strokes on the part of the photo that is drawn", 100 * d->canvas.landed);
     if (rules.needs_sketch && tr_controlnet_get_config(d->m->controlnet)->channels_extra > 0)
         TR_TRY(tr_fail(TRESS_E_CONTRACT, "%s reads %d channels besides the control latent (an inpainting net); tress draws with ControlNets that read a sketch",
                        tr_weights_where(d->m->weights[TR_MODULE_CONTROLNET]), tr_controlnet_get_config(d->m->controlnet)->channels_extra));
     if (rules.needs_sketch && tr_controlnet_get_config(d->m->controlnet)->zero_pooled && d->a->control_range == TRESS_RANGE_VENDOR)
         tr_host_note(d->m->host, "this ControlNet is of the InstantX kind, which was trained with --control-range signed");
-    TR_TRY(tr_around_policy(&d->policy, d->m, d->a));
     TR_TRY(tr_contract_keep(d->m, d->a, d->policy, d->canvas.width, d->canvas.height));
     TR_TRY(set_around(d, &rules));
 done:
@@ -240,7 +243,7 @@ static tress_status encode_pictures(drawing *d)
         tr_stage_done(&stage, ++n);
     }
     if (refers(d)) {
-        TR_TRY(encode_photo(&d->filled, d, stage.stream, d->around.filled, d->a->batch));
+        TR_TRY(encode_photo(&d->filled, d, stage.stream, d->canvas.reference, d->a->batch));
         tr_stage_done(&stage, ++n);
     }
     if (dyed) {
@@ -248,7 +251,7 @@ static tress_status encode_pictures(drawing *d)
         tr_stage_done(&stage, ++n);
     }
     if (inpaints(d) || refers(d)) {
-        const tr_planes mask = inpaints(d) ? d->canvas.mask : d->around.open;
+        const tr_planes mask = inpaints(d) ? d->canvas.mask : d->canvas.open;
         TR_TRY(tr_device_take(d->m->host->device, &d->mask, TR_F32, TR_DIMS(1, 1, mask.h, mask.w)));
         TR_TRY(tr_upload(stage.stream, d->mask, mask.data));
         TR_TRY(tr_stream_sync(stage.stream));
@@ -270,7 +273,7 @@ static tress_status new_refer(tr_refer **out, drawing *d, tr_stream *s, tr_refer
     const int64_t n = draws_edit(d) ? d->around.n_drawn : d->x.shape[2] / patch * (d->x.shape[3] / patch);
     TR_TRY(tr_alloc_array(&p, n, sizeof *weight));
     weight = p;
-    for (int64_t i = 0; i < n; i++) weight[i] = weigh(strength, d->around.hair[draws_edit(d) ? d->around.drawn[i] : i]);
+    for (int64_t i = 0; i < n; i++) weight[i] = weigh(strength, d->canvas.soft.data[draws_edit(d) ? d->around.drawn[i] : i]);
     r.transformer = d->m->transformer;
     r.noise = d->noise;
     r.weight = weight;
@@ -374,6 +377,7 @@ static tress_status tell(const drawing *d, tr_result *r)
     tress_status st = TRESS_OK;
     if (d->canvas.control.data) TR_TRY(tr_planes_image(&r->control, d->canvas.control, 8));
     if (d->canvas.alpha.data) TR_TRY(tr_planes_image(&r->alpha, d->canvas.alpha, 16));
+    if (d->a->overlay) TR_TRY(tr_canvas_overlay(&r->overlay, d->a));
     for (int i = 0; i < r->n; i++) {
         TR_TRY(tr_metadata_parameters(&r->parameters[i], d->m, d->a, r, i));
         TR_TRY(tr_metadata_json(&r->json[i], d->m, d->a, d->policy, r, i));
@@ -418,6 +422,7 @@ void tr_result_free(tr_result *r)
     tr_free(r->json);
     tr_image_free(r->control);
     tr_image_free(r->alpha);
+    tr_image_free(r->overlay);
     tr_free(r);
 }
 

@@ -12,7 +12,7 @@ extern "C" {
 struct tress_result {
     int        n;                               /* pictures wanted; on a device that computes nothing there are none */
     tr_image **image;                           /* [n] owned, NULL where there is none */
-    tr_image  *control, *alpha;                 /* owned; NULL: none */
+    tr_image  *control, *alpha, *overlay;       /* owned; NULL: none */
     uint64_t   seed;
     int        width, height;                   /* drawn at */
     char     **parameters, **json;              /* [n] owned */

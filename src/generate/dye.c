@@ -28,9 +28,10 @@ done:
 }
 
 /* Tokens whose matte and whose neighbours' is above a half. */
-static tress_status choose_rows(tr_dye *d, const float *hair, int h, int w)
+static tress_status choose_rows(tr_dye *d, tr_planes hair)
 {
     tress_status st = TRESS_OK;
+    const int h = hair.h, w = hair.w;
     void *p = NULL;
     TR_TRY(tr_alloc_array(&p, (int64_t)h * w, sizeof *d->row));
     d->row = p;
@@ -39,7 +40,7 @@ static tress_status choose_rows(tr_dye *d, const float *hair, int h, int w)
             bool inside = true;
             for (int k = 0; k < 9; k++) {
                 const int v = y + k / 3 - 1, u = x + k % 3 - 1;
-                if (v >= 0 && v < h && u >= 0 && u < w) inside = inside && hair[v * w + u] > 0.5f;
+                if (v >= 0 && v < h && u >= 0 && u < w) inside = inside && hair.data[v * w + u] > 0.5f;
             }
             if (inside) d->row[d->n_row++] = y * w + x;
         }
@@ -47,7 +48,7 @@ done:
     return st;
 }
 
-tress_status tr_dye_make(tr_dye *out, const tr_canvas *c, const tr_around *around, const tr_canvas_rules *r)
+tress_status tr_dye_make(tr_dye *out, const tr_canvas *c, const tr_canvas_rules *r)
 {
     tress_status st = TRESS_OK;
     tr_dye d = { 0 };
@@ -55,7 +56,7 @@ tress_status tr_dye_make(tr_dye *out, const tr_canvas *c, const tr_around *aroun
     const int64_t n = (int64_t)c->height * c->width;
     const int side = c->height > c->width ? c->height : c->width;
     int64_t n_stroke = 0;
-    TR_ASSERT(c->colour.data && c->stroke.data);
+    TR_ASSERT(c->colour.data && c->stroke.data && c->reference.data);
     TR_TRY(tr_planes_new(&unknown, 1, c->height, c->width));
     for (int64_t i = 0; i < n; i++) {
         unknown.data[i] = c->stroke.data[i] > 0 ? 0 : 1;
@@ -66,11 +67,11 @@ tress_status tr_dye_make(tr_dye *out, const tr_canvas *c, const tr_around *aroun
     TR_TRY(smooth(d.picture, c->hair, 12.0 * side / 1024));
     for (int k = 0; k < 3; k++) {
         float *to = tr_plane(d.picture, k);
-        const float *photo = tr_plane(around->filled, k);
+        const float *photo = tr_plane(c->reference, k);
         for (int64_t i = 0; i < n; i++) to[i] = c->hair.data[i] * to[i] + (1 - c->hair.data[i]) * photo[i];
     }
     TR_TRY(tr_area_reduce(&d.hair, c->hair, r->cell));
-    TR_TRY(choose_rows(&d, around->hair, c->height / r->multiple, c->width / r->multiple));
+    TR_TRY(choose_rows(&d, c->soft));
     *out = d;
     memset(&d, 0, sizeof d);
 done:

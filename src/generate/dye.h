@@ -2,7 +2,7 @@
 #ifndef TRESS_GENERATE_DYE_H
 #define TRESS_GENERATE_DYE_H
 
-#include "generate/around.h"
+#include "generate/canvas.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -16,7 +16,7 @@ typedef struct tr_dye {
 } tr_dye;
 /* Between strokes colours pass into each other (push-pull), then a Gaussian of 12 pixels at 1024 within the matte smooths them.
  * Fails: FORMAT (no stroke of the sketch lies on the canvas), OOM. */
-TR_CHECKED tress_status tr_dye_make(tr_dye *out, const tr_canvas *c, const tr_around *around, const tr_canvas_rules *rules);
+TR_CHECKED tress_status tr_dye_make(tr_dye *out, const tr_canvas *c, const tr_canvas_rules *rules);
 void tr_dye_fini(tr_dye *d);
 /* Does this drawing take colours from the sketch? */
 bool tr_dye_wanted(const tress_generate_args *a);

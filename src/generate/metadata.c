@@ -142,8 +142,9 @@ tress_status tr_metadata_json(char **out, const tr_bundle *m, const tress_genera
                           "control_strength", (double)a->control_strength, "control_start", (double)a->control_start,
                           "control_end", (double)a->control_end) : json_object();
     json_t *place = json_pack("[f, f, f, f, b]", a->place.x, a->place.y, a->place.scale, a->place.rotate, a->place.flip);
-    json_t *rest = json_pack("{s:o, s:b, s:i, s:o, s:f, s:f, s:f, s:i, s:o, s:o, s:s, s:f, s:i, s:i, s:i, s:s, s:f, s:f, s:f, s:f}",
-                          "lora", loras_of(m), "photo", a->photo != NULL, "edit_grow", a->edit_grow, "skip_layer", skip,
+    json_t *rest = json_pack("{s:o, s:b, s:i, s:s, s:o, s:f, s:f, s:f, s:i, s:o, s:o, s:s, s:f, s:i, s:i, s:i, s:s, s:f, s:f, s:f, s:f}",
+                          "lora", loras_of(m), "photo", a->photo != NULL, "edit_grow", a->edit_grow,
+                          "blend", a->blend == TRESS_BLEND_BANDS ? "bands" : "feather", "skip_layer", skip,
                           "skip_layer_scale", (double)a->skip_layer_scale, "skip_layer_start", (double)a->skip_layer_start,
                           "skip_layer_end", (double)a->skip_layer_end, "max_sequence_length", a->max_sequence_length,
                           "latents_in", text_of(a->latents_in), "embeds_in", text_of(a->embeds_in),

@@ -452,8 +452,22 @@ static void into_a_photo(void **state)
     tress_result_free(again);
     tress_result_free(other);
 
+    q = g;
+    q.blend = TRESS_BLEND_BANDS;
+    q.overlay = true;
+    other = drawn(&m, &q);
+    assert_apart(r, other);
+    assert_null(tress_result_overlay(r));
+    assert_true(tress_result_overlay(other)->width == 96 && tress_result_overlay(other)->height == 80);
+    assert_non_null(strstr(tress_result_json(other, 0), "\"blend\": \"bands\""));
+    tress_result_free(other);
+
     heard h = { 0 };
     tress_result *none = NULL;
+    q = args();
+    q.overlay = true;
+    assert_int_equal(draw(&none, &m, &q, &h, 1), TRESS_E_ARG);
+    assert_non_null(strstr(tress_last_error(), "--photo"));
     q = args();
     q.strength = 0.5f;
     assert_int_equal(draw(&none, &m, &q, &h, 1), TRESS_E_ARG);
