@@ -28,6 +28,14 @@ struct tr_guide {
     tr_tensor  mods, control_mods;              /* [n_window n_row, width], [n_window n_control, width]; or none */
     int        n_window, window_begin;          /* window_begin < 0: not made yet */
     float     *window_time;                     /* [n_window n_row] */
+    tr_tensor  mods_now, control_mods_now;      /* of this step, always at the same place: [n_row, width], [n_control, width] */
+    struct way {                                /* steps that queue the same ops */
+        int         n_met;
+        const void *v, *x;
+        tr_record  *record;
+    } way[4 << TR_SEE_MAX];                     /* with ControlNet: 1, with the pass that skips blocks: 2, with reference i: 4 << i */
+    tr_mmdit_see see[TR_SEE_MAX];               /* of this step */
+    int        n_see;
 };
 
 #define WINDOW_MAX 32                           /* steps: 160 MB for SD3.5-Large in 16 bits, both branches */
@@ -128,10 +136,16 @@ done:
     return st;
 }
 
-/* The rows of this step, or none. */
-static tr_tensor mods_of(const tr_guide *g, tr_tensor mods, int64_t n, int step)
+/* The rows of this step to where they are looked for. */
+static tress_status fetch_mods(tr_guide *g, tr_stream *s, int step)
 {
-    return tr_is_none(mods) ? mods : tr_slice(mods, 0, (step - g->window_begin) * n, n);
+    tress_status st = TRESS_OK;
+    TR_TRY(turn_window(g, s, step));
+    const int64_t at = step - g->window_begin;
+    if (!tr_is_none(g->mods)) TR_TRY(tr_copy(s, g->mods_now, tr_slice(g->mods, 0, at * g->n_row, g->n_row)));
+    if (!tr_is_none(g->control_mods)) TR_TRY(tr_copy(s, g->control_mods_now, tr_slice(g->control_mods, 0, at * g->n_control, g->n_control)));
+done:
+    return st;
 }
 
 static tress_status take_window(tr_guide *g)
@@ -143,8 +157,13 @@ static tress_status take_window(tr_guide *g)
     g->n_window = g->a.n_step < WINDOW_MAX ? g->a.n_step : WINDOW_MAX;
     TR_TRY(tr_alloc_array(&p, (int64_t)g->n_window * g->n_row, sizeof(float)));
     g->window_time = p;
-    TR_TRY(take(g, &g->mods, TR_DIMS((int64_t)g->n_window * g->n_row, tr_mmdit_mod_width(g->a.transformer))));
-    if (g->a.controlnet) TR_TRY(take(g, &g->control_mods, TR_DIMS((int64_t)g->n_window * g->n_control, tr_controlnet_mod_width(g->a.controlnet))));
+    const int64_t width = tr_mmdit_mod_width(g->a.transformer);
+    TR_TRY(take(g, &g->mods, TR_DIMS((int64_t)g->n_window * g->n_row, width)));
+    TR_TRY(take(g, &g->mods_now, TR_DIMS(g->n_row, width)));
+    if (!g->a.controlnet) return TRESS_OK;
+    const int64_t control_width = tr_controlnet_mod_width(g->a.controlnet);
+    TR_TRY(take(g, &g->control_mods, TR_DIMS((int64_t)g->n_window * g->n_control, control_width)));
+    TR_TRY(take(g, &g->control_mods_now, TR_DIMS(g->n_control, control_width)));
 done:
     return st;
 }
@@ -240,8 +259,9 @@ done:
 void tr_guide_free(tr_guide *g)
 {
     if (!g) return;
+    for (size_t i = 0; i < sizeof g->way / sizeof *g->way; i++) tr_record_free(g->way[i].record);
     tr_tensor *const all[] = { &g->x, &g->v, &g->v_skip, &g->tokens, &g->context, &g->pooled, &g->condition, &g->control_context,
-                               &g->control_pooled, &g->mods, &g->control_mods, &g->drawn, &g->control_gate };
+                               &g->control_pooled, &g->mods, &g->control_mods, &g->mods_now, &g->control_mods_now, &g->drawn, &g->control_gate };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!tr_is_none(*all[i])) tr_device_give(g->device, *all[i]);
     for (int i = 0; i < g->n_residual; i++)
@@ -265,7 +285,7 @@ static bool skip_on(const tr_guide *g, int step)
     return !tr_is_none(g->v_skip) && (float)step > n * g->a.skip_start && (float)step < n * g->a.skip_end;
 }
 
-static tress_status run_control(tr_guide *g, tr_stream *s, int step)
+static tress_status run_control(tr_guide *g, tr_stream *s)
 {
     tress_status st = TRESS_OK;
     const int64_t n = g->n_control;
@@ -274,7 +294,7 @@ static tress_status run_control(tr_guide *g, tr_stream *s, int step)
     const tr_controlnet_args c = {
         .x = tr_slice(g->x, 0, 0, n), .tokens = tr_slice(g->tokens, 0, 0, n), .condition = g->condition,
         .context = g->control_context, .pooled = g->control_pooled,
-        .timestep = tr_view(g->timestep, TR_F32, TR_DIMS(n)), .mods = mods_of(g, g->control_mods, n, step), .residual = residual,
+        .timestep = tr_view(g->timestep, TR_F32, TR_DIMS(n)), .mods = g->control_mods_now, .residual = residual,
         .row = g->a.row, .n_row = g->a.n_row,
     };
     TR_TRY(tr_controlnet_forward(g->a.controlnet, s, &c));
@@ -290,36 +310,40 @@ done:
     return st;
 }
 
-tress_status tr_guide_velocity(void *self, tr_stream *s, tr_tensor v, tr_tensor x, float sigma, int step)
+/* The references brought to this step; *way gains those that are seen. */
+static tress_status look(tr_guide *g, tr_stream *s, float sigma, int step, int *way)
 {
-    tr_guide *g = self;
+    tress_status st = TRESS_OK;
+    g->n_see = 0;
+    for (int i = 0; i < g->a.n_refer; i++) {
+        bool on = false;
+        TR_TRY(tr_refer_step(g->a.refer[i], s, sigma, step, &g->see[g->n_see], &on));
+        g->n_see += on;
+        *way += on ? 4 << i : 0;
+    }
+done:
+    return st;
+}
+
+/* Everything that a step queues once its modulation and its references are there. */
+static tress_status run_step(tr_guide *g, tr_stream *s, tr_tensor v, tr_tensor x, bool control, bool skip)
+{
     tress_status st = TRESS_OK;
     const int64_t b = g->b, n_row = g->n_row;
-    const bool control = control_on(g, step);
-    tr_mmdit_see see[TR_SEE_MAX];
-    int n_see = 0;
-    for (int i = 0; i < n_row; i++) g->timestep[i] = 1000.0f * sigma;
-
-    TR_TRY(turn_window(g, s, step));
     TR_TRY(tr_copy(s, tr_slice(g->x, 0, 0, b), x));
     TR_TRY(tr_mmdit_embed(g->a.transformer, s, tr_slice(g->tokens, 0, 0, b), x));
     if (g->cfg) {                                                   /* both branches start from the same tokens */
         TR_TRY(tr_copy(s, tr_slice(g->x, 0, b, b), x));
         TR_TRY(tr_copy(s, tr_slice(g->tokens, 0, b, b), tr_slice(g->tokens, 0, 0, b)));
     }
-    if (control) TR_TRY(run_control(g, s, step));
+    if (control) TR_TRY(run_control(g, s));
     if (g->place) TR_TRY(tr_mmdit_gather(s, g->drawn, g->tokens, g->a.row));
-    for (int i = 0; i < g->a.n_refer; i++) {
-        bool on = false;
-        TR_TRY(tr_refer_step(g->a.refer[i], s, sigma, step, &see[n_see], &on));
-        n_see += on;
-    }
     tr_mmdit_args m = {
         .x = g->x, .tokens = g->place ? g->drawn : g->tokens, .place = g->place, .n_row = g->n_drawn, .context = g->context, .pooled = g->pooled,
         .context_logw = g->a.context_repeat > 1 ? logf((float)g->a.context_repeat) : 0.0f,
-        .timestep = tr_view(g->timestep, TR_F32, TR_DIMS(n_row)), .mods = mods_of(g, g->mods, n_row, step),
+        .timestep = tr_view(g->timestep, TR_F32, TR_DIMS(n_row)), .mods = g->mods_now,
         .residual = control ? g->residual : NULL, .n_residual = control ? g->n_residual : 0,
-        .residual_scale = g->a.control_row ? 1 : g->a.control_strength, .see = see, .n_see = n_see, .residual_last = g->a.control_last,
+        .residual_scale = g->a.control_row ? 1 : g->a.control_strength, .see = g->see, .n_see = g->n_see, .residual_last = g->a.control_last,
         .out = g->cfg ? g->v : v,
     };
     TR_TRY(tr_mmdit_forward(g->a.transformer, s, &m));
@@ -327,7 +351,7 @@ tress_status tr_guide_velocity(void *self, tr_stream *s, tr_tensor v, tr_tensor 
 
     const tr_tensor vu = tr_slice(g->v, 0, 0, b), vc = tr_slice(g->v, 0, b, b);
     TR_TRY(tr_axpby(s, v, g->a.cfg_scale, vc, 1.0f - g->a.cfg_scale, vu));
-    if (skip_on(g, step)) {                                         /* the vendor's third pass: words, no ControlNet */
+    if (skip) {                                                     /* the vendor's third pass: words, no ControlNet */
         m.x = tr_slice(g->x, 0, b, b);
         m.tokens = tr_slice(m.tokens, 0, b, b);
         m.context = tr_slice(g->context, 0, b, b);
@@ -343,6 +367,43 @@ tress_status tr_guide_velocity(void *self, tr_stream *s, tr_tensor v, tr_tensor 
         TR_TRY(tr_axpby(s, v, 1.0f, v, g->a.skip_scale, vc));
         TR_TRY(tr_axpby(s, v, 1.0f, v, -g->a.skip_scale, g->v_skip));
     }
+done:
+    return st;
+}
+
+#define MEET_BEFORE 2                           /* the first step takes scratch piece by piece, the second in one */
+
+/* The same by one call, once such steps have been met. */
+static tress_status replay_step(struct way *w, tr_guide *g, tr_stream *s, tr_tensor v, tr_tensor x, bool control, bool skip)
+{
+    tress_status st = TRESS_OK;
+    if (w->v != v.data || w->x != x.data) {
+        tr_record_free(w->record);
+        *w = (struct way){ .v = v.data, .x = x.data };
+    }
+    if (w->n_met++ < MEET_BEFORE || !tr_stream_records(s) || tr_is_none(g->mods)) return run_step(g, s, v, x, control, skip);
+    if (!w->record) {
+        TR_TRY(tr_record_begin(s));
+        st = run_step(g, s, v, x, control, skip);
+        const tress_status ended = tr_record_end(s, st == TRESS_OK ? &w->record : NULL);
+        if (st == TRESS_OK) st = ended;
+        if (st != TRESS_OK) goto done;
+    }
+    TR_TRY(tr_record_run(w->record));
+done:
+    return st;
+}
+
+tress_status tr_guide_velocity(void *self, tr_stream *s, tr_tensor v, tr_tensor x, float sigma, int step)
+{
+    tr_guide *g = self;
+    tress_status st = TRESS_OK;
+    const bool control = control_on(g, step), skip = skip_on(g, step);
+    for (int i = 0; i < g->n_row; i++) g->timestep[i] = 1000.0f * sigma;
+    int way = control + 2 * skip;
+    TR_TRY(fetch_mods(g, s, step));
+    TR_TRY(look(g, s, sigma, step, &way));
+    TR_TRY(replay_step(&g->way[way], g, s, v, x, control, skip));
 done:
     return st;
 }

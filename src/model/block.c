@@ -212,14 +212,18 @@ done:
     return st;
 }
 
-/* x += gate * layer(o).  x [b, n, d]; o [b n, d_in]. */
-static tress_status add_gated(tr_stream *s, tr_tensor x, tr_tensor o, const tr_linear_layer *l, tr_tensor mod, int i_gate)
+typedef struct addend { tr_tensor t; float scale; } addend;        /* t [b, n, d], or none: nothing is added */
+#define NOTHING ((addend){ 0 })
+
+/* x += gate * layer(o) + more.  x [b, n, d]; o [b n, d_in]. */
+static tress_status add_gated(tr_stream *s, tr_tensor x, tr_tensor o, const tr_linear_layer *l, tr_tensor mod, int i_gate, addend more)
 {
-    const tr_tensor y = tr_rows(x);
-    return tr_linear_apply(s, y, o, l, &(tr_epilogue){ .gate = tr_block_chunk(mod, i_gate, x.shape[2]), .residual = y });
+    tr_epilogue e = { .gate = tr_block_chunk(mod, i_gate, x.shape[2]), .residual = tr_rows(x), .more_scale = more.scale };
+    if (!tr_is_none(more.t)) e.more = tr_rows(more.t);
+    return tr_linear_apply(s, tr_rows(x), o, l, &e);
 }
 
-static tress_status feed_forward(tr_stream *s, tr_tensor x, const tr_block_stream *m, tr_tensor mod)
+static tress_status feed_forward(tr_stream *s, tr_tensor x, const tr_block_stream *m, tr_tensor mod, addend more)
 {
     tress_status st = TRESS_OK;
     const tr_arena_mark mark = tr_scratch_push(s);
@@ -229,7 +233,7 @@ static tress_status feed_forward(tr_stream *s, tr_tensor x, const tr_block_strea
     TR_TRY(tr_scratch(s, &wide, tr_stream_dtype(s), TR_DIMS(x.shape[0] * x.shape[1], 4 * x.shape[2] + 16)));
     wide = tr_slice(wide, 1, 0, 4 * x.shape[2]);
     TR_TRY(tr_linear_apply(s, wide, tr_rows(h), m->up, &(tr_epilogue){ .act = TR_ACT_GELU_TANH }));
-    TR_TRY(add_gated(s, x, wide, m->down, mod, TR_GATE_MLP));
+    TR_TRY(add_gated(s, x, wide, m->down, mod, TR_GATE_MLP, more));
 done:
     tr_scratch_pop(s, mark);
     return st;
@@ -303,12 +307,12 @@ static tress_status joint_attention(tr_stream *s, const tr_block *k, const tr_bl
     TR_TRY(tr_block_attend(s, k, h, tr_none(), x.q, segment, n_segment + io->n_more));
     tr_probe_show(io->probe, "attention", io->i_block, h);
     if (k->second.q) TR_TRY(second_attention(&o2, s, k, io));               /* reads the image as it came in */
-    TR_TRY(add_gated(s, io->image, tr_rows(h), k->image.attn.out, io->mod.image, TR_GATE_MSA));
-    if (k->second.q) TR_TRY(add_gated(s, io->image, tr_rows(o2), k->second.out, io->mod.image, TR_GATE_MSA2));
+    TR_TRY(add_gated(s, io->image, tr_rows(h), k->image.attn.out, io->mod.image, TR_GATE_MSA, NOTHING));
+    if (k->second.q) TR_TRY(add_gated(s, io->image, tr_rows(o2), k->second.out, io->mod.image, TR_GATE_MSA2, NOTHING));
     if (text && !text_ends) {
         TR_TRY(tr_block_attend(s, k, c, tr_none(), y.q, segment, n_segment));
         tr_probe_show(io->probe, "attention_context", io->i_block, c);
-        TR_TRY(add_gated(s, io->text, tr_rows(c), k->text.attn.out, io->mod.text, TR_GATE_MSA));
+        TR_TRY(add_gated(s, io->text, tr_rows(c), k->text.attn.out, io->mod.text, TR_GATE_MSA, NOTHING));
     }
 done:
     tr_scratch_pop(s, mark);
@@ -319,10 +323,10 @@ tress_status tr_block_forward(tr_stream *s, const tr_block *k, const tr_block_io
 {
     tress_status st = TRESS_OK;
     TR_TRY(joint_attention(s, k, io));
-    TR_TRY(feed_forward(s, io->image, &k->image, io->mod.image));
+    TR_TRY(feed_forward(s, io->image, &k->image, io->mod.image, (addend){ io->control, io->control_scale }));
     tr_probe_show(io->probe, "image", io->i_block, io->image);
     if (k->text.up) {
-        TR_TRY(feed_forward(s, io->text, &k->text, io->mod.text));
+        TR_TRY(feed_forward(s, io->text, &k->text, io->mod.text, NOTHING));
         tr_probe_show(io->probe, "text", io->i_block, io->text);
     }
 done:

@@ -69,6 +69,8 @@ typedef struct tr_block_io {
     const tr_attention_segment *more;           /* [n_more] further keys that the image's queries see, of b samples or a divisor of it: */
     int       n_more;                           /* fewer are seen by each so many in turn */
     tr_tensor keep_k, keep_v;                   /* [b, t, n_head, d_head]: the image's keys and values go here too; or none */
+    tr_tensor control;                          /* [b, t, d], added times control_scale where the image ends; or none */
+    float     control_scale;
     tr_probe  probe;
     int       i_block;                          /* for the probe */
 } tr_block_io;

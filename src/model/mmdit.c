@@ -41,7 +41,6 @@ void tr_mmdit_close(tr_mmdit *m)
     if (!m) return;
     tr_layer_list_fini(&m->layers);
     tr_free(m->block);
-    tr_free(m->logw);
     tr_free(m->pass);
     tr_free(m);
 }
@@ -123,19 +122,11 @@ static bool is_skipped(const tr_mmdit_args *a, int i)
     return false;
 }
 
-tress_status tr_mmdit_logw(tr_tensor *out, tr_mmdit *m, tr_stream *s, int64_t n, float v)
+tress_status tr_mmdit_logw(tr_tensor *out, tr_stream *s, int64_t n, float v)
 {
     tress_status st = TRESS_OK;
-    if (n > m->n_logw) {
-        void *p = NULL;
-        TR_TRY(tr_alloc_array(&p, n, sizeof *m->logw));
-        tr_free(m->logw);
-        m->logw = p;
-        m->n_logw = n;
-    }
-    for (int64_t i = 0; i < n; i++) m->logw[i] = v;
     TR_TRY(tr_scratch(s, out, TR_F32, TR_DIMS(n)));
-    TR_TRY(tr_upload(s, *out, m->logw));
+    TR_TRY(tr_set(s, *out, v));
 done:
     return st;
 }
@@ -164,6 +155,9 @@ static tress_status run_block(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a,
     int r;
     TR_TRY(tr_stream_poll(s));
     TR_TRY(tr_mmdit_residual(&r, m, a, i, skipped));
+    const bool with_block = r >= 0 && !skipped && !io->probe.fn;             /* a probe wants to see the image without it */
+    io->control = with_block ? a->residual[r] : tr_none();
+    io->control_scale = a->residual_scale;
     if (!skipped) {
         io->i_block = i;
         look(io, more, a, i);
@@ -172,7 +166,7 @@ static tress_status run_block(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a,
         TR_TRY(tr_block_forward(s, &m->block[i], io));
     }
     *at += width;
-    if (r >= 0) {
+    if (r >= 0 && !with_block) {
         const tr_tensor x = tr_rows(io->image);
         TR_TRY(tr_axpby(s, x, 1, x, a->residual_scale, tr_rows(a->residual[r])));
         tr_probe_show(io->probe, "controlled", i, io->image);
@@ -239,7 +233,7 @@ done:
 tress_status tr_mmdit_begin(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a, tr_block_io *io, tr_tensor silu_temb)
 {
     tress_status st = TRESS_OK;
-    if (a->context_logw != 0) TR_TRY(tr_mmdit_logw(&io->text_logw, m, s, a->context.shape[1], a->context_logw));
+    if (a->context_logw != 0) TR_TRY(tr_mmdit_logw(&io->text_logw, s, a->context.shape[1], a->context_logw));
     if (tr_is_none(a->tokens)) TR_TRY(tr_patch_embed_forward(s, &m->patch, io->image, a->x, false, "the latent"));
     else TR_TRY(tr_copy(s, io->image, a->tokens));
     tr_probe_show(io->probe, "tokens", -1, io->image);

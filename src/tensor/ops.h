@@ -18,13 +18,15 @@ typedef enum tr_act {
 } tr_act;
 
 /* What a linear layer does with h = x w^T + b + low up^T before it stores:
- *     y = residual + gate * (mul * act(scale * h))        each part optional */
+ *     y = residual + gate * (mul * act(scale * h)) + more_scale * more        each part optional */
 typedef struct tr_epilogue {
     tr_act    act;
     float     scale;                            /* 0 stands for 1, so { 0 } is the plain layer */
     tr_tensor mul;                              /* [n, m]: gated feed-forward */
     tr_tensor gate;                             /* [g, m] */
     tr_tensor residual;                         /* [n, m] rows strided; may be y */
+    tr_tensor more;                             /* [n, m]: what a ControlNet adds */
+    float     more_scale;
 } tr_epilogue;
 
 /* o_i = sum_j p_ij v_j over the keys of all segments, p = softmax_j(scale q_i k_j + bias_ij + key_logw_j + query_logw_i),
@@ -112,6 +114,11 @@ typedef struct tr_backend {
     tress_status (*upload)(void *self, void *to, const void *from, size_t n);
     tress_status (*download)(void *self, void *to, const void *from, size_t n);
     tress_status (*sync)(void *self);
+    /* What tr_record (stream.h) is made of. NULL, all four: this back end gains nothing by recording. */
+    tress_status (*record_begin)(void *self);
+    tress_status (*record_end)(void *self, void **record);      /* record NULL: what was recorded is dropped */
+    tress_status (*record_run)(void *self, void *record);
+    void (*record_free)(void *self, void *record);
 #define OP(name, params, args) tress_status (*name) params;
 #include "tensor/ops.def"
 #undef OP

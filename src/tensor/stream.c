@@ -27,6 +27,7 @@ tr_dtype tr_stream_dtype(const tr_stream *s) { return s->device->dtype; }
 
 tress_status tr_stream_sync(tr_stream *s)
 {
+    TR_ASSERT(!s->recording);
     return s->device->dry ? TRESS_OK : s->device->backend->sync(s->device->self);
 }
 
@@ -61,13 +62,13 @@ static size_t size_of(tr_tensor t) { return (size_t)tr_count(t) * tr_dtype_size(
 
 tress_status tr_upload(tr_stream *s, tr_tensor to, const void *from)
 {
-    TR_ASSERT(tr_is_contiguous(to));
+    TR_ASSERT(tr_is_contiguous(to) && !s->recording);
     return s->device->dry ? TRESS_OK : s->device->backend->upload(s->device->self, to.data, from, size_of(to));
 }
 
 tress_status tr_download(tr_stream *s, void *to, tr_tensor from)
 {
-    TR_ASSERT(tr_is_contiguous(from));
+    TR_ASSERT(tr_is_contiguous(from) && !s->recording);
     return s->device->dry ? TRESS_OK : s->device->backend->download(s->device->self, to, from.data, size_of(from));
 }
 

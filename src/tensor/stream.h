@@ -63,6 +63,17 @@ tr_arena_mark tr_scratch_push(tr_stream *s);
 void tr_scratch_pop(tr_stream *s, tr_arena_mark m);
 TR_CHECKED tress_status tr_scratch(tr_stream *s, tr_tensor *out, tr_dtype t, tr_dims d);
 
+/* Ops recorded once and queued again as a whole: on a GPU one call in place of thousands. What is recorded keeps its addresses: tensors and
+ * scratch must lie where they lay as long as it runs, and what ops read from host memory is read once. Begin when the same ops have run
+ * before, twice where scratch was empty around them: nothing may be taken from the device while recording. No upload, download or sync
+ * inside. A begin that succeeded needs its end, with out NULL after a failure. */
+typedef struct tr_record tr_record;
+bool tr_stream_records(const tr_stream *s);     /* worth it and possible here */
+TR_CHECKED tress_status tr_record_begin(tr_stream *s);
+TR_CHECKED tress_status tr_record_end(tr_stream *s, tr_record **out);
+TR_CHECKED tress_status tr_record_run(tr_record *r);
+void tr_record_free(tr_record *r);
+
 typedef struct tr_stream_stats { double flops, bytes; int64_t n_op; size_t scratch_peak; } tr_stream_stats;
 tr_stream_stats tr_stream_count(const tr_stream *s);     /* multiply-adds count two; bytes: operands read and written once */
 

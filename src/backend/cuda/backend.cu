@@ -99,11 +99,45 @@ done:
     return st;
 }
 
+/* ---- recording: CUDA graphs -------------------------------------------------------------------------------- */
+static tress_status cuda_record_begin(void *self)
+{
+    return tr_cuda_check(cudaStreamBeginCapture(((tr_cuda *)self)->stream, cudaStreamCaptureModeThreadLocal), "beginning a graph");
+}
+
+static tress_status cuda_record_end(void *self, void **record)
+{
+    tress_status st = TRESS_OK;
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t exec = nullptr;
+    const cudaError_t ended = cudaStreamEndCapture(((tr_cuda *)self)->stream, &graph);
+    if (!record) (void)cudaGetLastError();                          /* after a failure that was told already */
+    else TR_TRY(tr_cuda_check(ended, "ending a graph"));
+    if (!record) goto done;
+    TR_TRY(tr_cuda_check(cudaGraphInstantiate(&exec, graph, 0), "making a graph ready"));
+    *record = exec;
+done:
+    if (graph) (void)cudaGraphDestroy(graph);
+    return st;
+}
+
+static tress_status cuda_record_run(void *self, void *record)
+{
+    return tr_cuda_check(cudaGraphLaunch((cudaGraphExec_t)record, ((tr_cuda *)self)->stream), "queueing a graph");
+}
+
+static void cuda_record_free(void *self, void *record)
+{
+    (void)cudaStreamSynchronize(((tr_cuda *)self)->stream);         /* it may still run */
+    (void)cudaGraphExecDestroy((cudaGraphExec_t)record);
+}
+
 tress_status tr_cuda_upload(void *self, void *to, const void *from, size_t n);      /* stage.cu */
 
 extern const tr_backend tr_backend_cuda = {
     .name = "cuda", .is_host = false, .open = cuda_open, .close = cuda_close, .take = cuda_take, .give = cuda_give,
     .upload = tr_cuda_upload, .download = cuda_download, .sync = cuda_sync,
+    .record_begin = cuda_record_begin, .record_end = cuda_record_end, .record_run = cuda_record_run, .record_free = cuda_record_free,
 #define OP(name, params, args) .name = tr_cuda_##name,
 #include "tensor/ops.def"
 #undef OP
