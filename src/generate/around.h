@@ -1,5 +1,5 @@
 /* around.h - the photo as a drawing refers to it: its tokens outside the region that may change, and how strongly each token of the
- * drawing looks at them. With the filled photo of the canvas, no pixel of that region reaches the drawing: old hair leaves no trace. */
+ * drawing looks at them. With the filled photo of the canvas, no pixel of that region reaches its keys and values. */
 #ifndef TRESS_GENERATE_AROUND_H
 #define TRESS_GENERATE_AROUND_H
 

@@ -259,11 +259,15 @@ static tress_status read_photo(tr_canvas *c, const tress_generate_args *a, const
     }
     TR_TRY(tr_area_reduce(&c->mask, soft, r->cell));
     TR_TRY(tr_area_reduce(&c->soft, c->hair, r->multiple));
-    TR_TRY(tr_region_cells(&c->open, region, c->box, c->width / r->cell, c->height / r->cell));
     TR_TRY(tr_region_cells(&c->edited, region, c->box, c->width / r->multiple, c->height / r->multiple));
     if (r->needs_reference) {                   /* filled before it is scaled: the filter would carry the region over its border */
         TR_TRY(tr_fill(&filled, photo, region));
         TR_TRY(tr_resize_box(&c->reference, filled, box, c->width, c->height, TR_FILTER_LANCZOS));
+        tr_planes_fini(&region);
+        tr_planes_fini(&filled);
+        TR_TRY(tr_edit_region(&region, matte, old, 0));
+        TR_TRY(tr_fill(&filled, photo, region));
+        TR_TRY(tr_resize_box(&c->held, filled, box, c->width, c->height, TR_FILTER_LANCZOS));
     }
 done:
     tr_planes_fini(&filled);
@@ -324,7 +328,7 @@ void tr_canvas_fini(tr_canvas *c)
     tr_planes_fini(&c->rgb);
     tr_planes_fini(&c->mask);
     tr_planes_fini(&c->hair);
-    tr_planes_fini(&c->open);
+    tr_planes_fini(&c->held);
     tr_planes_fini(&c->reference);
     tr_planes_fini(&c->edited);
     tr_planes_fini(&c->soft);

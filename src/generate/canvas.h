@@ -32,7 +32,8 @@ typedef struct tr_canvas {
     tr_planes rgb;                              /* [3, height, width] the photo there, 0..1 */
     tr_planes mask;                             /* [1, height / cell, width / cell] what may change, soft */
     tr_planes hair;                             /* [1, height, width] the soft matte of the new hair */
-    tr_planes open;                             /* [1, height / cell, width / cell] 1 where a latent pixel touches the region that may change */
+    tr_planes held;                             /* [3, height, width] the photo with the mattes themselves filled likewise, what a drawing that refers
+                                                 * to it holds round the hair; no data unless needs_reference */
     tr_planes reference;                        /* [3, height, width] the photo with the region that may change filled from around it:
                                                  * nothing in it depends on a pixel of the region; no data unless needs_reference */
     tr_planes edited;                           /* [1, height / multiple, width / multiple] 1 where a token touches that region, else 0 */

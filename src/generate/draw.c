@@ -135,7 +135,7 @@ typedef struct drawing {
     tr_dye      dye;                            /* where colours come from the sketch */
     tr_refer   *dyed;                           /* or NULL */
     tr_colour  *colour;                         /* or NULL */
-    tr_tensor   condition, z0, filled, z_dye, noise, x, mask;      /* on the device, owned */
+    tr_tensor   condition, z0, filled, held, z_dye, noise, x, mask;      /* on the device, owned */
 } drawing;
 
 static bool draws_edit(const drawing *d) { return d->a->draw_tokens == TRESS_DRAW_EDIT; }
@@ -219,6 +219,25 @@ done:
 static bool inpaints(const drawing *d) { return d->canvas.photo && d->a->inpaint; }
 static bool refers(const drawing *d) { return d->policy != TRESS_REFERENCE_OFF; }
 
+/* What may change, by latent pixels; nothing of the tokens that are not drawn. */
+static tress_status put_mask(drawing *d, tr_stream *s)
+{
+    tress_status st = TRESS_OK;
+    tr_planes mask = { 0 };
+    const tr_planes soft = d->canvas.mask, edited = d->canvas.edited;
+    const int k = soft.w / edited.w;
+    TR_TRY(tr_planes_new(&mask, 1, soft.h, soft.w));
+    for (int y = 0; y < soft.h; y++)
+        for (int x = 0; x < soft.w; x++)
+            mask.data[y * soft.w + x] = draws_edit(d) && edited.data[y / k * edited.w + x / k] == 0 ? 0 : soft.data[y * soft.w + x];
+    TR_TRY(tr_device_take(d->m->host->device, &d->mask, TR_F32, TR_DIMS(1, 1, mask.h, mask.w)));
+    TR_TRY(tr_upload(s, d->mask, mask.data));
+    TR_TRY(tr_stream_sync(s));
+done:
+    tr_planes_fini(&mask);
+    return st;
+}
+
 static tress_status encode_pictures(drawing *d)
 {
     tress_status st = TRESS_OK;
@@ -243,19 +262,15 @@ static tress_status encode_pictures(drawing *d)
         tr_stage_done(&stage, ++n);
     }
     if (refers(d)) {
-        TR_TRY(encode_photo(&d->filled, d, stage.stream, d->canvas.reference, d->a->batch));
+        TR_TRY(encode_photo(&d->filled, d, stage.stream, d->canvas.reference, 1));
+        if (!inpaints(d)) TR_TRY(encode_photo(&d->held, d, stage.stream, d->canvas.held, d->a->batch));
         tr_stage_done(&stage, ++n);
     }
     if (dyed) {
         TR_TRY(encode_photo(&d->z_dye, d, stage.stream, d->dye.picture, 1));
         tr_stage_done(&stage, ++n);
     }
-    if (inpaints(d) || refers(d)) {
-        const tr_planes mask = inpaints(d) ? d->canvas.mask : d->canvas.open;
-        TR_TRY(tr_device_take(d->m->host->device, &d->mask, TR_F32, TR_DIMS(1, 1, mask.h, mask.w)));
-        TR_TRY(tr_upload(stage.stream, d->mask, mask.data));
-        TR_TRY(tr_stream_sync(stage.stream));
-    }
+    if (inpaints(d) || refers(d)) TR_TRY(put_mask(d, stage.stream));
     tr_stage_book(&stage, "vae encode", tr_weights_bytes(d->m->weights[TR_MODULE_VAE]));
 done:
     tr_stage_end(&stage);
@@ -296,7 +311,7 @@ static tress_status attend(drawing *d, tr_stream *s, tr_draw_more *more)
     tress_status st = TRESS_OK;
     const tress_generate_args *a = d->a;
     if (refers(d)) {
-        TR_TRY(new_refer(&d->refer, d, s, (tr_refer_args){ .policy = d->policy, .fade = TR_FADE_SCENE, .picture = tr_slice(d->filled, 0, 0, 1),
+        TR_TRY(new_refer(&d->refer, d, s, (tr_refer_args){ .policy = d->policy, .fade = TR_FADE_SCENE, .picture = d->filled,
                                                            .row = d->around.row, .n_row = d->around.n_row }, tr_around_weight, a->reference_strength));
         more->refer[more->n_refer++] = d->refer;
     }
@@ -335,7 +350,7 @@ static tress_status sample(drawing *d, tr_result *r)
         TR_TRY(tr_preview_new(&preview, d->m, c->channels_in, h, w));
     tr_draw_more more = { .control_row = d->control_row };
     TR_TRY(attend(d, stage.stream, &more));
-    between t = { .stage = &stage, .a = d->a, .z0 = inpaints(d) ? d->z0 : d->filled, .noise = d->noise, .mask = d->mask, .preview = preview,
+    between t = { .stage = &stage, .a = d->a, .z0 = inpaints(d) ? d->z0 : d->held, .noise = d->noise, .mask = d->mask, .preview = preview,
                   .colour = d->colour, .schedule = &d->schedule };
     TR_TRY(tr_draw_latents(d->m, stage.stream, d->x, d->a, &d->schedule, &d->words, d->condition, &more, after_step, &t));
     if (d->a->latents_out && !tr_device_is_dry(host->device)) TR_TRY(tr_latent_save(stage.stream, d->x, "latents", d->a->latents_out));
@@ -452,6 +467,7 @@ done:
     tr_free(d.control_row);
     tr_dye_fini(&d.dye);
     tr_device_give(m->host->device, d.filled);
+    tr_device_give(m->host->device, d.held);
     tr_device_give(m->host->device, d.z_dye);
     tr_device_give(m->host->device, d.condition);
     tr_device_give(m->host->device, d.z0);
