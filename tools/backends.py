@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """One model on the CPU and on a GPU, module by module, and a whole drawing: how far apart are they?
 
-    python tools/backends.py [--tress build/tress] [--model models/mini] [--sketch S.png] [--dtype f32 f16 bf16]
+    python tools/backends.py [--tress build/tress] [--model models/mini] [--sketch S.png] [--photo P.png --matte M.png] [--dtype f32 f16 bf16]
 
-`tress probe` runs each module on the same random inputs, on the CPU in f32 and on the GPU; `tress generate` draws 20 guided steps; `tress train`
-learns for 20 on pictures of `tress synth`, is stopped after 10 and goes on. One line of JSON for each: norm of difference over norm. Exit 1
-beyond 2e-5 (f32), 5e-3 (f16), 4e-2 (bf16) for a module or the losses of a run, or ten times that for the final latents, which add up twenty
-steps, or if the run that was stopped has another LoRA than the one that was not.
+`tress probe` runs each module on the same random inputs, on the CPU in f32 and on the GPU; `tress generate` draws 20 guided steps, without a
+photo and with one in each way of referring to it; `tress train` learns for 20 on pictures of `tress synth`, is stopped after 10 and goes on.
+One line of JSON for each: norm of difference over norm. Exit 1 beyond 2e-5 (f32), 5e-3 (f16), 4e-2 (bf16) for a module or the losses of a run,
+or ten times that for the final latents, which add up twenty steps, or if the run that was stopped has another LoRA than the one that was not.
 """
 import argparse
 import json
@@ -81,11 +81,25 @@ def train(a, work, tell):
     return good
 
 
+def drawings(a):
+    plain = ["generate", "--sketch", a.sketch, "-p", "long wavy red hair", "--steps", "20", "-s", "3"]
+    photo = [*plain, "--photo", a.photo, "--matte", a.matte]
+    return {
+        "generate": plain,
+        "generate clean": [*photo, "--reference", "clean", "--control-strength-outside", "0.5"],
+        "generate staircase": [*photo, "--reference", "staircase", "-b", "2"],
+        "generate noised": [*photo, "--reference", "noised", "--colour-start", "0.92", "--colour-guide", "0.3"],
+        "generate edit": [*photo, "--reference", "clean", "--draw-tokens", "edit", "--colour-reference", "0.5"],
+    }
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--tress", default="build/tress")
     p.add_argument("--model", default="models/mini", type=pathlib.Path)
     p.add_argument("--sketch", default="examples/sketch/bob.png")
+    p.add_argument("--photo", default="examples/photo/ada.png")
+    p.add_argument("--matte", default="examples/matte/bob.png")
     p.add_argument("--dtype", nargs="+", default=["f32", "f16", "bf16"])
     a = p.parse_args()
     good = True
@@ -114,13 +128,14 @@ def main():
                     tell(module, dtype, far(load_file(f"{work}/gpu.safetensors"), load_file(f"{work}/cpu.safetensors")), BOUND[dtype])
                 else:
                     good = False
-        args = ["generate", "--sketch", a.sketch, "-p", "long wavy red hair", "--steps", "20", "-s", "3"]
-        first = run(args, "cpu", "f32", ["--latents-out", f"{work}/cpu.safetensors", "-o", f"{work}/cpu.png"])
-        for dtype in a.dtype if first else []:
-            if run(args, "cuda", dtype, ["--latents-out", f"{work}/gpu.safetensors", "-o", f"{work}/gpu.png"]):
-                tell("generate", dtype, far(load_file(f"{work}/gpu.safetensors"), load_file(f"{work}/cpu.safetensors")), 10 * BOUND[dtype])
-            else:
-                good = False
+        for what, args in drawings(a).items():
+            first = run(args, "cpu", "f32", ["--latents-out", f"{work}/cpu.safetensors", "-o", f"{work}/cpu.png"])
+            good = good and first
+            for dtype in a.dtype if first else []:
+                if run(args, "cuda", dtype, ["--latents-out", f"{work}/gpu.safetensors", "-o", f"{work}/gpu.png"]):
+                    tell(what, dtype, far(load_file(f"{work}/gpu.safetensors"), load_file(f"{work}/cpu.safetensors")), 10 * BOUND[dtype])
+                else:
+                    good = False
         good = train(a, work, tell) and good
     return 0 if good else 1
 

@@ -164,10 +164,11 @@ static tress_status report(bench *b, const char *what, tress_status (*run)(void 
     (void)tr_device_peak_reset(b->host->device);
     TR_TRY(time_it(&t, b, run, self));
     snprintf(text, sizeof text,
-             "{\"what\": \"%s\", \"model\": \"%s\", \"width\": %d, \"height\": %d, \"batch\": %d, %s\"guided\": %s, \"text_rows\": %d, \"dtype\": \"%s\", "
+             "{\"what\": \"%s\", \"model\": \"%s\", \"width\": %d, \"height\": %d, \"batch\": %d, %s\"guided\": %s, \"text_rows\": %d, \"reference_rows\": %d, \"draw_rows\": %d, \"dtype\": \"%s\", "
              "\"ms\": %.3f, \"ms_least\": %.3f, \"ms_most\": %.3f, \"tflop\": %.4f, \"tflops\": %.2f, \"limit_tflops\": %.2f, \"share\": %.3f, "
              "\"peak_bytes\": %" PRId64 ", \"weight_bytes\": %" PRId64 ", \"device\": \"%s\"}",
              what, b->a->preset ? b->a->preset : b->m->model, b->a->width, b->a->height, b->a->batch, b->more, b->a->cfg_scale > 1 ? "true" : "false", b->a->text_rows,
+             b->a->reference_rows, b->a->draw_rows,
              type_name[tr_device_dtype(b->host->device)], t.median, t.least, t.most, t.flops / 1e12, t.flops / t.median / 1e9, b->limit_tflops,
              t.flops / t.median / 1e9 / b->limit_tflops, tr_device_peak(b->host->device), tr_device_weight_bytes(b->host->device), tr_device_name(b->host->device));
     b->line(b->self, text);
@@ -176,7 +177,7 @@ done:
 }
 
 /* ---- networks -------------------------------------------------------------------------------------------- */
-typedef struct step { tr_guide *guide; tr_tensor x, v; tr_schedule schedule; } step;
+typedef struct step { tr_guide *guide; tr_refer *refer; tr_tensor x, v; tr_schedule schedule; int32_t *row; float *weight; } step;
 
 static tress_status run_step(void *self, tr_stream *s)
 {
@@ -206,6 +207,46 @@ static tress_status run_decode(void *self, tr_stream *s)
     return tr_vae_decode(p->b->vae, s, p->image, p->latent, 0);
 }
 
+static void drop_step(step *k)
+{
+    tr_guide_free(k->guide);
+    tr_refer_free(k->refer);
+    tr_free(k->row);
+    tr_free(k->weight);
+}
+
+/* The first tokens are drawn, the last are the reference's. */
+static tress_status make_refer(bench *b, step *k, tr_guide_args *g, int64_t t)
+{
+    tress_status st = TRESS_OK;
+    const int64_t n = b->a->reference_rows, n_drawn = b->a->draw_rows > 0 ? b->a->draw_rows : t;
+    tress_generate_args defaults;
+    tr_refer_args r = { .transformer = b->transformer, .policy = TRESS_REFERENCE_CLEAN, .n_row = n, .n_token = n_drawn, .n_step = b->a->n_step, .zero_rows = 333 };
+    void *p = NULL;
+    if (n > t || n_drawn > t)
+        TR_TRY(tr_fail(TRESS_E_ARG, "--reference-rows %" PRId64 ", --draw-rows %" PRId64 ": this size has %" PRId64 " tokens", n, n_drawn, t));
+    TR_TRY(tr_alloc_array(&p, t, sizeof *k->row));
+    k->row = p;
+    for (int64_t i = 0; i < t; i++) k->row[i] = (int32_t)i;
+    if (n_drawn < t) {
+        g->row = k->row;
+        g->n_row = n_drawn;
+    }
+    if (n == 0) goto done;
+    TR_TRY(tr_alloc_array(&p, n_drawn, sizeof *k->weight));
+    k->weight = p;
+    for (int64_t i = 0; i < n_drawn; i++) k->weight[i] = 0.5f + (float)(i % 7) / 7;
+    tress_generate_defaults(&defaults);
+    TR_TRY(tr_around_window(&r.begin, &r.end, &defaults, tr_mmdit_get_config(b->transformer)->n_block));
+    TR_TRY(random_tensor(b, &r.picture, TR_DIMS(1, 16, b->a->height / 8, b->a->width / 8)));
+    r.row = k->row + t - n;
+    r.weight = k->weight;
+    TR_TRY(tr_refer_new(&k->refer, b->stream, &r));
+    g->refer[g->n_refer++] = k->refer;
+done:
+    return st;
+}
+
 static tress_status make_guide(bench *b, step *k, bool control)
 {
     tress_status st = TRESS_OK;
@@ -227,6 +268,7 @@ static tress_status make_guide(bench *b, step *k, bool control)
     if (control) TR_TRY(random_tensor(b, &g.condition, TR_DIMS(1, 16, h, w)));
     TR_TRY(random_tensor(b, &k->x, TR_DIMS(a->batch, c->channels_in, h, w)));
     TR_TRY(random_tensor(b, &k->v, TR_DIMS(a->batch, c->channels_out, h, w)));
+    if (a->reference_rows > 0 || a->draw_rows > 0) TR_TRY(make_refer(b, k, &g, (int64_t)(h / c->patch) * (w / c->patch)));
     TR_TRY(tr_guide_new(&k->guide, b->stream, &g, a->batch, h, w));
 done:
     return st;
@@ -251,7 +293,7 @@ static tress_status bench_guide(bench *b, const char *what, bool control)
     TR_TRY(make_guide(b, &k, control));
     TR_TRY(report(b, what, run_step, &k));
 done:
-    tr_guide_free(k.guide);
+    drop_step(&k);
     return st;
 }
 
@@ -377,7 +419,7 @@ static tress_status bench_generate(bench *b)
     TR_TRY(report(b, "sample", run_sample, &k));
     TR_TRY(report(b, "decode", run_decode, &p));
 done:
-    tr_guide_free(k.guide);
+    drop_step(&k);
     return st;
 }
 
@@ -458,6 +500,7 @@ tress_status tress_bench(tress *t, const tress_model_args *model, const tress_be
     if (a.n_repeat < 1 || a.n_repeat > REPEAT_MAX) return tr_fail(TRESS_E_ARG, "--repeat %d, it must lie between 1 and %d", a.n_repeat, REPEAT_MAX);
     if (a.batch < 1 || a.batch > 64) return tr_fail(TRESS_E_ARG, "--batch %d, it must lie between 1 and 64", a.batch);
     if (a.text_rows < 1 || a.text_rows > 4096) return tr_fail(TRESS_E_ARG, "--text-rows %d, it must lie between 1 and 4096", a.text_rows);
+    if (a.reference_rows < 0 || a.draw_rows < 0) return tr_fail(TRESS_E_ARG, "--reference-rows %d, --draw-rows %d: expected 0 or more", a.reference_rows, a.draw_rows);
     if (a.preset) TR_TRY(tr_preset_get(&b.preset, a.preset));
     b.host = &t->host;
     b.a = &a;

@@ -362,7 +362,7 @@ static tress_status run_sample(probe *p)
     }
     TR_TRY(get(p, &condition, "controlnet_cond", 4, 0, true));
     TR_TRY(tr_schedule_make(&schedule, &p->m->schedule, g->n_step, (double)g->shift, (double)g->strength));
-    TR_TRY(tr_draw_latents(p->m, p->stage.stream, x, g, &schedule, &w, condition, NULL, NULL));
+    TR_TRY(tr_draw_latents(p->m, p->stage.stream, x, g, &schedule, &w, condition, NULL, NULL, NULL));
     TR_TRY(put(p, "latents", x));
 done:
     return st;

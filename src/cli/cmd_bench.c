@@ -8,7 +8,7 @@ typedef struct bench_args {
     model_args  model;
     const char *what, *preset;
     cli_size    size;
-    int         batch, n_repeat, n_step, text_rows, control_pooled, rank, gradient_checkpointing;
+    int         batch, n_repeat, n_step, text_rows, control_pooled, reference_rows, draw_rows, rank, gradient_checkpointing;
     double      cfg_scale;
 } bench_args;
 
@@ -22,6 +22,8 @@ static const cli_option options[] = {
     { OPT_REAL, "cfg-scale", offsetof(bench_args, cfg_scale), -1000, 1000, "4.5", "above 1: both guidance branches in one batch" },
     { OPT_INT, "text-rows", offsetof(bench_args, text_rows), 1, 4096, "333", "rows of words in each branch" },
     { OPT_CHOICE, "control-pooled", offsetof(bench_args, control_pooled), 0, 0, "text", "zero: one pass of the ControlNet serves both branches", .choices = "text|zero" },
+    { OPT_INT, "reference-rows", offsetof(bench_args, reference_rows), 0, 65536, "0", "rows of a photo that the drawing attends to, run once before" },
+    { OPT_INT, "draw-rows", offsetof(bench_args, draw_rows), 0, 65536, "0", "tokens that are drawn, as --draw-tokens edit does; 0: all" },
     { OPT_INT, "rank", offsetof(bench_args, rank), 1, 4096, "16", "of the adapters of train-step" },
     { OPT_CHOICE, "gradient-checkpointing", offsetof(bench_args, gradient_checkpointing), 0, 0, "auto", "of train-step; auto: off", .choices = "auto|on|attention|off" },
     MODEL_OPTIONS(bench_args, model),
@@ -51,6 +53,8 @@ static tress_status run(tress *t, const void *args)
     b.n_step = a->n_step;
     b.text_rows = a->text_rows;
     b.cfg_scale = (float)a->cfg_scale;
+    b.reference_rows = a->reference_rows;
+    b.draw_rows = a->draw_rows;
     b.control_pooled = (tress_control_pooled)a->control_pooled;
     b.rank = a->rank;
     b.gradient_checkpointing = (tress_checkpointing)a->gradient_checkpointing;

@@ -191,18 +191,38 @@ done:
 tress_status tr_block_attend(tr_stream *s, const tr_block *k, tr_tensor o, tr_tensor lse, tr_tensor q,
                              const tr_attention_segment *segment, int n_segment)
 {
-    tr_attention_args a = { .q = q, .lse = lse, .scale = 1.0f / sqrtf((float)k->d_head), .n_segment = n_segment };
-    a.o = tr_reshape(o, TR_DIMS(q.shape[0], q.shape[1], q.shape[2], q.shape[3]));
-    for (int i = 0; i < n_segment; i++) a.segment[i] = segment[i];
-    return tr_attention(s, &a);
+    tress_status st = TRESS_OK;
+    const int64_t b = q.shape[0];
+    int64_t part = b;                                       /* samples that one call serves */
+    o = tr_reshape(o, TR_DIMS(b, q.shape[1], q.shape[2], q.shape[3]));
+    for (int i = 0; i < n_segment; i++)
+        if (segment[i].k.shape[0] < part) part = segment[i].k.shape[0];
+    for (int64_t at = 0; at < b; at += part) {
+        tr_attention_args a = { .q = tr_slice(q, 0, at, part), .o = tr_slice(o, 0, at, part), .lse = tr_is_none(lse) ? lse : tr_slice(lse, 0, at, part),
+                                .scale = 1.0f / sqrtf((float)k->d_head), .n_segment = n_segment };
+        for (int i = 0; i < n_segment; i++) {
+            a.segment[i] = segment[i];
+            if (segment[i].k.shape[0] == part) continue;
+            a.segment[i].k = tr_slice(segment[i].k, 0, at, part);
+            a.segment[i].v = tr_slice(segment[i].v, 0, at, part);
+        }
+        TR_TRY(tr_attention(s, &a));
+    }
+done:
+    return st;
 }
 
 typedef struct addend { tr_tensor t; float scale; } addend;        /* t [b, n, d], or none: nothing is added */
 #define NOTHING ((addend){ 0 })
 
-/* The same of two streams at once; o2 none: of one. */
-static tress_status attend_both(tr_stream *s, const tr_block *k, tr_tensor o, tr_tensor q, tr_tensor o2, tr_tensor q2, const tr_attention_segment *segment, int n_segment)
+/* The same of two streams at once; o2 none: of one. The last n_more segments are seen by the first stream alone. */
+static tress_status attend_both(tr_stream *s, const tr_block *k, tr_tensor o, tr_tensor q, tr_tensor o2, tr_tensor q2, const tr_attention_segment *segment, int n_segment,
+                                int n_more)
 {
+    if (n_more > 0) {
+        const tress_status st = tr_block_attend(s, k, o, tr_none(), q, segment, n_segment + n_more);
+        return st != TRESS_OK || tr_is_none(o2) ? st : tr_block_attend(s, k, o2, tr_none(), q2, segment, n_segment);
+    }
     tr_attention_args a = { .q = q, .scale = 1.0f / sqrtf((float)k->d_head), .n_segment = n_segment };
     a.o = tr_reshape(o, TR_DIMS(q.shape[0], q.shape[1], q.shape[2], q.shape[3]));
     if (!tr_is_none(o2)) {
@@ -252,6 +272,30 @@ done:
     return st;
 }
 
+static tress_status keep(tr_stream *s, const tr_block_io *io, const qkv *x)
+{
+    tress_status st = TRESS_OK;
+    if (tr_is_none(io->keep_k)) return TRESS_OK;
+    TR_TRY(tr_copy(s, io->keep_k, x->k));
+    TR_TRY(tr_copy(s, io->keep_v, x->v));
+done:
+    return st;
+}
+
+tress_status tr_block_keys(tr_stream *s, const tr_block *k, const tr_block_io *io)
+{
+    tress_status st = TRESS_OK;
+    const tr_arena_mark mark = tr_scratch_push(s);
+    tr_tensor h;
+    qkv x;
+    TR_TRY(tr_block_attention_input(&h, s, io->image, io->mod.image, false));
+    TR_TRY(make_qkv(&x, s, k, &k->image.attn, h, false));
+    TR_TRY(keep(s, io, &x));
+done:
+    tr_scratch_pop(s, mark);
+    return st;
+}
+
 /* The joint attention of both streams, each output where its normed input was; added with out and gate. */
 static tress_status joint_attention(tr_stream *s, const tr_block *k, const tr_block_io *io)
 {
@@ -260,12 +304,13 @@ static tress_status joint_attention(tr_stream *s, const tr_block *k, const tr_bl
     const bool text = k->text.mod != NULL, text_ends = text && !k->text.attn.out;
     tr_tensor h, c = tr_none(), o2 = tr_none();             /* [b, t, d], [b, n, d], [b, t, d] */
     qkv x, y = { 0 };
-    tr_attention_segment segment[2];
+    tr_attention_segment segment[TR_SEGMENT_MAX];
     int n_segment = 0;
 
     TR_TRY(tr_block_attention_input(&h, s, io->image, io->mod.image, false));
     tr_probe_show(io->probe, "norm", io->i_block, h);
     TR_TRY(make_qkv(&x, s, k, &k->image.attn, h, true));
+    TR_TRY(keep(s, io, &x));
     segment[n_segment++] = (tr_attention_segment){ .k = x.k, .v = x.v };
     if (text) {
         TR_TRY(tr_block_attention_input(&c, s, io->text, io->mod.text, text_ends));
@@ -273,9 +318,11 @@ static tress_status joint_attention(tr_stream *s, const tr_block *k, const tr_bl
         TR_TRY(make_qkv(&y, s, k, &k->text.attn, c, !text_ends));
         segment[n_segment++] = (tr_attention_segment){ .k = y.k, .v = y.v, .key_logw = io->text_logw };
     }
+    TR_ASSERT(n_segment + io->n_more <= TR_SEGMENT_MAX);
+    for (int i = 0; i < io->n_more; i++) segment[n_segment + i] = io->more[i];
 
     /* The normed inputs are spent: the outputs take their place. */
-    TR_TRY(attend_both(s, k, h, x.q, text_ends ? tr_none() : c, y.q, segment, n_segment));
+    TR_TRY(attend_both(s, k, h, x.q, text_ends ? tr_none() : c, y.q, segment, n_segment, io->n_more));
     tr_probe_show(io->probe, "attention", io->i_block, h);
     if (k->second.q) TR_TRY(second_attention(&o2, s, k, io));               /* reads the image as it came in */
     TR_TRY(add_gated(s, io->image, tr_rows(h), k->image.attn.out, io->mod.image, TR_GATE_MSA, NOTHING));

@@ -105,7 +105,7 @@ static tress_status forward(pass *p)
         TR_TRY(round_to(p, image));
         TR_TRY(round_to(p, text));
     }
-    TR_TRY(tr_mmdit_head(p->m, p->s, p->a->forward.out, p->final, p->head_mod, (tr_probe){ 0 }));
+    TR_TRY(tr_mmdit_head(p->m, p->s, p->a->forward.out, p->final, NULL, p->head_mod, (tr_probe){ 0 }));
 done:
     return st;
 }

@@ -144,8 +144,9 @@ tress_status tr_cuda_upload(void *self, void *to, const void *from, size_t n);  
 
 extern const tr_backend tr_backend_cuda = {
     .name = "cuda", .is_host = false, .open = cuda_open, .close = cuda_close, .take = cuda_take, .give = cuda_give,
-    .upload = tr_cuda_upload, .download = cuda_download, .sync = cuda_sync, .free_bytes = cuda_free_bytes,
+    .upload = tr_cuda_upload, .download = cuda_download, .sync = cuda_sync,
     .record_begin = cuda_record_begin, .record_end = cuda_record_end, .record_run = cuda_record_run, .record_free = cuda_record_free,
+    .free_bytes = cuda_free_bytes,
 #define OP(name, params, args) .name = tr_cuda_##name,
 #include "tensor/ops.def"
 #undef OP
