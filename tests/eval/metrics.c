@@ -178,6 +178,13 @@ static void strokes(void **state)
             assert_true(s.v[TR_METRIC_RECALL] > 0.93 && s.v[TR_METRIC_LIFT] > 0.9 && s.v[TR_METRIC_PRECISION] > 0.93);
         }
     }
+    for (int y = 0; y < H; y++)                                     /* edges everywhere: found under every stroke, and no merit */
+        for (int x = 0; x < W; x++) {
+            const double v = hash(x / 4, y / 4) > 0.5 ? 255 : 0;
+            paint(s.result, x, y, v, v, v);
+        }
+    measure(&s);
+    if (!(s.v[TR_METRIC_RECALL] > 0.6 && s.v[TR_METRIC_LIFT] < 0.3)) fail_msg("recall %g, lift %g", s.v[TR_METRIC_RECALL], s.v[TR_METRIC_LIFT]);
     flood(s.result, 120, 120, 120);
     measure(&s);
     NEAR(s, RECALL, 0, 0);
@@ -344,6 +351,13 @@ static void truth(void **state)
     measure(&s);
     assert_true(s.v[TR_METRIC_SSIM] < 0.8 && s.v[TR_METRIC_DETAIL] < 0.9 && s.v[TR_METRIC_SPECTRUM] > 0.3);
     assert_true(s.v[TR_METRIC_SHADE] < 1);
+    memcpy(s.result->data, s.truth->data, tr_image_bytes(s.truth));
+    for (int y = 0; y < H; y++)                                     /* another ground, which windows deep in the hair do not see */
+        for (int x = 0; x < W; x++)
+            if (hypot(x - 128, y - 120) > 61.5) paint(s.result, x, y, 255, 0, 0);
+    measure(&s);
+    NEAR(s, SSIM, 1, 1e-3);
+    NEAR(s, PSNR, 100, 0);
     for (int y = 0; y < H; y++)                                     /* another light: the strands stay */
         for (int x = 0; x < W; x++) {
             const double v = at(s.truth, x, y)[0] * (0.6 + 0.8 * x / W);
