@@ -1,4 +1,4 @@
-/* Backward of attention: what every query needs beside its row, then the kernel that takes the operands.
+/* Backward of attention: what every query needs beside its row, then the kernel that takes the operands: cuDNN's, or our own.
  * delta = d_o . o and the logarithm of the softmax's denominator. Bytes: o and d_o once, 8 for each row: at the speed of memory. */
 #include "backend/cuda/attention_int.h"
 #include "backend/cuda/sdpa.h"
@@ -53,20 +53,16 @@ tress_status tr_cuda_attention_back(tr_stream *s, const tr_attention_back_args *
     tr_cuda *c = tr_cuda_of(s);
     const int64_t n_b = a->q.shape[0], n_q = a->q.shape[1], n_head = a->q.shape[2], d = a->q.shape[3], n_k = a->k.shape[1];
     if (n_b * n_q * n_head * d * n_k == 0) return TRESS_OK;
-    const bool keys = !tr_is_none(a->dk), queries = !tr_is_none(a->dq), keys_sm90 = keys && tr_cuda_attention_back_sm90_takes(c, a, true),
-               queries_sm90 = queries && tr_cuda_attention_back_sm90_takes(c, a, false);
-    if (keys_sm90 != keys || queries_sm90 != queries) {                      /* on Hopper our own kernels come first */
-        bool served = false;
-        st = tr_cuda_sdpa_back(c, a, &served);
-        if (st != TRESS_OK || served) return st;
-    }
-    const bool mma = tr_cuda_attention_back_mma_takes(c, a);
-    const int64_t n_pad = (n_q + TR_BACK_PAD - 1) / TR_BACK_PAD * TR_BACK_PAD, n_row = n_b * n_head * n_pad;
-    const int splits = mma && keys && !keys_sm90 ? tr_cuda_attention_back_splits(c, a) : 1;
-    const size_t n_part = splits > 1 ? (size_t)splits * 2 * (size_t)(n_b * n_head * n_k * d) : 0;
-    float *room = nullptr;
-    TR_TRY(tr_cuda_room(c, (void **)&room, (2 * (size_t)n_row + n_part) * sizeof(float)));
+    bool served = false;
+    TR_TRY(tr_cuda_sdpa_back(c, a, &served));
+    if (served) return TRESS_OK;
     {
+        const bool mma = tr_cuda_attention_back_mma_takes(c, a), keys = !tr_is_none(a->dk), queries = !tr_is_none(a->dq);
+        const int64_t n_pad = (n_q + TR_BACK_PAD - 1) / TR_BACK_PAD * TR_BACK_PAD, n_row = n_b * n_head * n_pad;
+        const int splits = mma && keys ? tr_cuda_attention_back_splits(c, a) : 1;
+        const size_t n_part = splits > 1 ? (size_t)splits * 2 * (size_t)(n_b * n_head * n_k * d) : 0;
+        float *room = nullptr;
+        TR_TRY(tr_cuda_room(c, (void **)&room, (2 * (size_t)n_row + n_part) * sizeof(float)));
         const tr_back_rows rows = { room, room + n_row, n_pad, room + 2 * n_row };
         const operands p = { .o = tr_heads_of(a->o), .d_o = tr_heads_of(a->d_o), .lse = (const float *)a->lse.data,
                              .query_logw = (const float *)a->query_logw.data, .delta = rows.delta, .log2 = rows.log2, .n_q = n_q, .n_pad = n_pad,
@@ -74,10 +70,8 @@ tress_status tr_cuda_attention_back(tr_stream *s, const tr_attention_back_args *
                              .by_8 = tr_heads_by_16(a->o, a->o.dtype) && tr_heads_by_16(a->d_o, a->d_o.dtype) };
         rows_kernel<<<(unsigned)((n_row * LANES + THREADS - 1) / THREADS), THREADS, 0, c->stream>>>(p);
         TR_TRY(tr_cuda_launched("attention_back"));
-        if (keys_sm90) TR_TRY(tr_cuda_attention_back_sm90(c, a, rows, true));
-        if (queries_sm90) TR_TRY(tr_cuda_attention_back_sm90(c, a, rows, false));
         if (!mma) TR_TRY(tr_cuda_attention_back_plain(c, a, rows));
-        else TR_TRY(tr_cuda_attention_back_mma(c, a, rows, queries && !queries_sm90, keys && !keys_sm90));
+        else TR_TRY(tr_cuda_attention_back_mma(c, a, rows, queries, keys));
     }
 done:
     return st;

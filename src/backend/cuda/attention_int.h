@@ -42,9 +42,6 @@ struct tr_back_rows {
 #define TR_BACK_PAD 128
 int tr_cuda_attention_back_splits(const tr_cuda *c, const tr_attention_back_args *a);    /* parts of the queries, 1: no sums by parts */
 tress_status tr_cuda_attention_back_mma(tr_cuda *c, const tr_attention_back_args *a, tr_back_rows rows, bool queries, bool keys);   /* which of them */
-/* dk and dv, or dq, alone: where tr_cuda_attention_back_sm90_takes says so. */
-bool tr_cuda_attention_back_sm90_takes(const tr_cuda *c, const tr_attention_back_args *a, bool keys);
-tress_status tr_cuda_attention_back_sm90(tr_cuda *c, const tr_attention_back_args *a, tr_back_rows rows, bool keys);
 tress_status tr_cuda_attention_back_plain(tr_cuda *c, const tr_attention_back_args *a, tr_back_rows rows);
 
 /* ---- tiles ----------------------------------------------------------------------------------------------- */
