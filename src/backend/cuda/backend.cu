@@ -37,6 +37,7 @@ static void cuda_close(void *self)
     tr_cuda_lt_free(c->lt);
     tr_cuda_dnn_free(c->dnn);
     tr_cuda_stage_free(c->stage);
+    tr_cuda_fetch_fini(c);
     (void)cudaFree(c->room);
     if (c->stream) (void)cudaStreamDestroy(c->stream);
     delete c;
@@ -84,9 +85,22 @@ static tress_status cuda_take(void *, void **out, size_t n)
 }
 static void cuda_give(void *, void *p, size_t) { (void)cudaFree(p); }
 
+static tress_status cuda_free_bytes(void *, int64_t *out)
+{
+    size_t free_bytes = 0, all_bytes = 0;
+    const tress_status st = tr_cuda_check(cudaMemGetInfo(&free_bytes, &all_bytes), "asking for the card's memory");
+    *out = (int64_t)free_bytes;
+    return st;
+}
+
 static tress_status cuda_sync(void *self)
 {
-    return tr_cuda_check(cudaStreamSynchronize(((tr_cuda *)self)->stream), "waiting for the stream");
+    tress_status st = TRESS_OK;
+    tr_cuda *c = (tr_cuda *)self;
+    TR_TRY(tr_cuda_check(cudaStreamSynchronize(c->stream), "waiting for the stream"));
+    if (c->copies) TR_TRY(tr_cuda_check(cudaStreamSynchronize(c->copies), "waiting for copies"));
+done:
+    return st;
 }
 
 static tress_status cuda_download(void *self, void *to, const void *from, size_t n)
@@ -100,10 +114,15 @@ done:
 }
 
 tress_status tr_cuda_upload(void *self, void *to, const void *from, size_t n);      /* stage.cu */
+tress_status tr_cuda_pin(void *self, void **out, size_t n);                         /* fetch.cu */
+void tr_cuda_unpin(void *self, void *p);
+tress_status tr_cuda_fetch(void *self, int lane, void *to, const void *from, size_t n);
+tress_status tr_cuda_fetch_wait(void *self, int lane);
 
 extern const tr_backend tr_backend_cuda = {
     .name = "cuda", .is_host = false, .open = cuda_open, .close = cuda_close, .take = cuda_take, .give = cuda_give,
     .upload = tr_cuda_upload, .download = cuda_download, .sync = cuda_sync,
+    .free_bytes = cuda_free_bytes, .pin = tr_cuda_pin, .unpin = tr_cuda_unpin, .fetch = tr_cuda_fetch, .fetch_wait = tr_cuda_fetch_wait,
 #define OP(name, params, args) .name = tr_cuda_##name,
 #include "tensor/ops.def"
 #undef OP
