@@ -24,6 +24,7 @@ static const cli_option options[] = {
     { OPT_CHOICE, "control-pooled", offsetof(bench_args, control_pooled), 0, 0, "text", "zero: one pass of the ControlNet serves both branches", .choices = "text|zero" },
     MODEL_OPTIONS(bench_args, model),
     CLI_MACHINE(bench_args),
+    CLI_VRAM(bench_args),
     { .kind = OPT_END },
 };
 

@@ -11,7 +11,7 @@
 
 #define BATCH_MAX 256
 
-bool tr_draw_controls(const tr_bundle *m, const tress_generate_args *a) { return m->controlnet && a->control_strength != 0; }
+bool tr_draw_controls(const tr_bundle *m, const tress_generate_args *a) { return m->weights[TR_MODULE_CONTROLNET] && a->control_strength != 0; }
 
 static tress_status check_args(const tress_generate_args *a)
 {
@@ -91,7 +91,7 @@ static tress_status after_step(void *self, tr_stream *s, tr_tensor x, tr_tensor 
     if (t->preview && (step + 1) % t->a->preview_every == 0) {
         const tr_image *view = NULL;
         TR_TRY(tr_preview_make(t->preview, s, x0_guess, &view));
-        hooks->preview(hooks->self, view, step + 1, t->n_step);
+        if (hooks->preview) hooks->preview(hooks->self, view, step + 1, t->n_step);
     }
 done:
     return st;
@@ -111,8 +111,8 @@ typedef struct drawing {
 static tress_status set_up(drawing *d)
 {
     tress_status st = TRESS_OK;
-    const tr_mmdit_config *c = tr_mmdit_get_config(d->m->transformer);
-    const int cell = tr_vae_factor(d->m->vae);
+    const tr_mmdit_config *c = &d->m->transformer_config;
+    const int cell = tr_vae_config_factor(&d->m->vae_config);
     const tr_canvas_rules rules = { .multiple = cell * c->patch, .side_max = c->pos_max * c->patch * cell, .side_own = c->sample_size * cell,
                                     .cell = cell, .needs_sketch = tr_draw_controls(d->m, d->a) };
     TR_TRY(check_args(d->a));
@@ -121,10 +121,10 @@ static tress_status set_up(drawing *d)
     if (d->a->width > 0 && !d->a->photo && (d->canvas.width != d->a->width || d->canvas.height != d->a->height))
         tr_host_note(d->m->host, "--size %dx%d is rounded to %dx%d: each side must be a multiple of %d", d->a->width, d->a->height,
                      d->canvas.width, d->canvas.height, rules.multiple);
-    if (rules.needs_sketch && tr_controlnet_get_config(d->m->controlnet)->channels_extra > 0)
+    if (rules.needs_sketch && d->m->controlnet_config.channels_extra > 0)
         TR_TRY(tr_fail(TRESS_E_CONTRACT, "%s reads %d channels besides the control latent (an inpainting net); tress draws with ControlNets that read a sketch",
-                       tr_weights_where(d->m->weights[TR_MODULE_CONTROLNET]), tr_controlnet_get_config(d->m->controlnet)->channels_extra));
-    if (rules.needs_sketch && tr_controlnet_get_config(d->m->controlnet)->zero_pooled && d->a->control_range == TRESS_RANGE_VENDOR)
+                       tr_weights_where(d->m->weights[TR_MODULE_CONTROLNET]), d->m->controlnet_config.channels_extra));
+    if (rules.needs_sketch && d->m->controlnet_config.zero_pooled && d->a->control_range == TRESS_RANGE_VENDOR)
         tr_host_note(d->m->host, "this ControlNet is of the InstantX kind, which was trained with --control-range signed");
     TR_TRY(tr_contract_keep(d->m, d->a, d->canvas.width, d->canvas.height));
 done:
@@ -138,13 +138,14 @@ static tress_status encode_pictures(drawing *d)
     tr_planes p = { 0 };
     const bool control = d->canvas.control.data != NULL, photo = d->canvas.rgb.data != NULL;
     if (!control && !photo) return TRESS_OK;
+    TR_TRY(tr_bundle_use(d->m, TR_WANT_VAE));
     TR_TRY(tr_stage_begin(&stage, d->m->host, "encode", control + photo));
     if (control) {
         const tr_planes from = d->canvas.control;
         TR_TRY(tr_planes_new(&p, 3, from.h, from.w));
         memcpy(p.data, from.data, sizeof(float) * 3 * (size_t)from.h * (size_t)from.w);
         tr_control_range_apply(p, d->a->control_range);
-        TR_TRY(tr_latent_encode(&d->condition, d->m, stage.stream, p, !tr_controlnet_get_config(d->m->controlnet)->zero_pooled, 1));
+        TR_TRY(tr_latent_encode(&d->condition, d->m, stage.stream, p, !d->m->controlnet_config.zero_pooled, 1));
         tr_planes_fini(&p);
         tr_stage_done(&stage, 1);
     }
@@ -171,18 +172,19 @@ static tress_status sample(drawing *d, tr_result *r)
     tr_stage stage = { 0 };
     tr_preview *preview = NULL;
     tr_host *host = d->m->host;
-    const tr_mmdit_config *c = tr_mmdit_get_config(d->m->transformer);
-    const int f = tr_vae_factor(d->m->vae), h = d->canvas.height / f, w = d->canvas.width / f;
+    const tr_mmdit_config *c = &d->m->transformer_config;
+    const int f = tr_vae_config_factor(&d->m->vae_config), h = d->canvas.height / f, w = d->canvas.width / f;
     const tr_dims dims = TR_DIMS(d->a->batch, c->channels_in, h, w);
     const bool blend = d->canvas.photo && (d->a->inpaint || d->a->reference == TRESS_REFERENCE_AUTO);
+    const bool previews = d->a->preview_every > 0 && host->previews;
+    TR_TRY(tr_bundle_use(d->m, TR_WANT_TRANSFORMER | (tr_is_none(d->condition) ? 0 : TR_WANT_CONTROLNET) | (previews ? TR_WANT_VAE : 0)));
     TR_TRY(tr_stage_begin(&stage, host, "sample", d->schedule.n_step));
     TR_TRY(tr_noise_make(&d->noise, stage.stream, dims, r->seed, d->a->latents_in));
     TR_TRY(tr_device_take(host->device, &d->x, TR_F32, dims));
     const float sigma = d->schedule.sigma[0];
     if (d->a->strength < 1) TR_TRY(tr_axpby(stage.stream, d->x, sigma, d->noise, 1.0f - sigma, d->z0));
     else TR_TRY(tr_copy(stage.stream, d->x, d->noise));
-    if (d->a->preview_every > 0 && host->hooks.preview && !tr_device_is_dry(host->device))
-        TR_TRY(tr_preview_new(&preview, d->m, c->channels_in, h, w));
+    if (previews) TR_TRY(tr_preview_new(&preview, d->m, c->channels_in, h, w));
     between t = { .stage = &stage, .a = d->a, .z0 = d->z0, .noise = d->noise, .mask = blend ? d->mask : tr_none(), .preview = preview,
                   .n_step = d->schedule.n_step };
     TR_TRY(tr_draw_latents(d->m, stage.stream, d->x, d->a, &d->schedule, &d->words, d->condition, after_step, &t));
@@ -200,6 +202,7 @@ static tress_status decode(drawing *d, tr_result *r)
     tress_status st = TRESS_OK;
     tr_stage stage = { 0 };
     tr_planes p = { 0 };
+    TR_TRY(tr_bundle_use(d->m, TR_WANT_VAE));
     TR_TRY(tr_stage_begin(&stage, d->m->host, "decode", r->n));
     for (int i = 0; i < r->n; i++) {
         TR_TRY(tr_latent_decode(&p, d->m, stage.stream, d->x, i, d->a->vae_band));
@@ -272,7 +275,7 @@ tress_status tr_draw(tr_result **out, tr_bundle *m, const tress_generate_args *a
     tress_status st = TRESS_OK;
     tr_result *r = NULL;
     drawing d = { .m = m, .a = a };
-    TR_ASSERT(m->transformer && m->vae);
+    TR_ASSERT(m->weights[TR_MODULE_TRANSFORMER] && m->weights[TR_MODULE_VAE]);
     TR_TRY(set_up(&d));                                             /* everything that costs nothing is checked before anything is read */
     TR_TRY(new_result(&r, a));
     r->width = d.canvas.width;

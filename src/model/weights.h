@@ -13,6 +13,7 @@ extern "C" {
 #endif
 
 typedef enum tr_module { TR_MODULE_TRANSFORMER, TR_MODULE_CONTROLNET, TR_MODULE_VAE, TR_MODULE_CLIP_L, TR_MODULE_CLIP_G, TR_MODULE_T5 } tr_module;
+#define TR_MODULE_N 6
 const char *tr_module_name(tr_module m);        /* "transformer", "controlnet", "vae", "text_encoder", "text_encoder_2", "text_encoder_3" */
 
 typedef struct tr_weights tr_weights;
@@ -35,6 +36,8 @@ TR_CHECKED tress_status tr_weights_random(tr_weights **out, tr_device *d);
 /* From now on tensors asked for are copies on d, in the type its activations have, rather than views into files; made when
  * they are first asked for, given back by close, which must come before d's. On a host device nothing changes. Fails: OOM. */
 TR_CHECKED tress_status tr_weights_place(tr_weights *w, tr_device *d);
+/* Everything was asked for: what copying took on its way is given back. Fails: GPU, OOM. */
+TR_CHECKED tress_status tr_weights_placed(tr_weights *w);
 void tr_weights_close(tr_weights *w);
 /* The copies leave the device, and may be placed anew; whoever uses them is closed before. Without copies: nothing happens. */
 void tr_weights_leave(tr_weights *w);

@@ -70,7 +70,7 @@ TR_CHECKED tress_status tr_weights_add_notes(tr_weights *w);
 /* weights_place.c */
 /* *out = the copy of t on w's device; a view of t itself where w has none. */
 TR_CHECKED tress_status tr_weights_copy(tr_weights *w, tr_tensor *out, tr_tensor t, int group);
-/* *bad: one of the copies holds a NaN or an infinity. Ends the copying: its scratch is given back. */
+/* *bad: one of the copies holds a NaN or an infinity. Ends the copying, as tr_weights_placed. */
 TR_CHECKED tress_status tr_weights_placed_check(tr_weights *w, bool *bad);
 /* *out = random numbers of these dims on w's device. */
 TR_CHECKED tress_status tr_weights_draw(tr_weights *w, tr_tensor *out, tr_dims d, int group);

@@ -124,11 +124,23 @@ done:
 }
 
 /* ---- the end --------------------------------------------------------------------------------------------- */
+tress_status tr_weights_placed(tr_weights *w)
+{
+    tress_status st = TRESS_OK;
+    tr_stream *fresh = NULL;
+    if (!w->stream) return TRESS_OK;
+    TR_TRY(tr_weights_settle(w));
+    TR_TRY(tr_stream_sync(w->stream));
+    TR_TRY(tr_stream_new(&fresh, tr_stream_device(w->stream)));           /* the scratch of conversions goes back */
+    tr_stream_free(w->stream);
+    w->stream = fresh;
+done:
+    return st;
+}
+
 tress_status tr_weights_placed_check(tr_weights *w, bool *bad)
 {
     tress_status st = TRESS_OK;
-    tr_device *d = tr_stream_device(w->stream);
-    tr_stream *fresh = NULL;
     *bad = false;
     for (int i = 0; i < w->n_item && !*bad; i++) {
         int64_t n = 0;
@@ -137,10 +149,7 @@ tress_status tr_weights_placed_check(tr_weights *w, bool *bad)
         TR_TRY(tr_count_nonfinite(w->stream, w->item[i].placed, &n));
         *bad = n > 0;
     }
-    TR_TRY(tr_stream_sync(w->stream));
-    TR_TRY(tr_stream_new(&fresh, d));           /* the scratch of conversions goes back */
-    tr_stream_free(w->stream);
-    w->stream = fresh;
+    TR_TRY(tr_weights_placed(w));
 done:
     return st;
 }

@@ -93,6 +93,7 @@ tress_status tr_device_pin(tr_device *d, void **out, int64_t n)
         if (st != TRESS_OK) return st;
     }
     d->bytes_pinned += n;
+    if (d->bytes_pinned > d->peak_pinned) d->peak_pinned = d->bytes_pinned;
     return TRESS_OK;
 }
 
@@ -104,6 +105,7 @@ void tr_device_unpin(tr_device *d, void *p, int64_t n)
 }
 
 int64_t tr_device_pinned_bytes(const tr_device *d) { return d->bytes_pinned; }
+int64_t tr_device_pinned_peak(const tr_device *d) { return d->peak_pinned; }
 
 void *tr_device_backend(const tr_device *d) { return d->self; }
 

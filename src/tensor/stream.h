@@ -46,7 +46,8 @@ int64_t tr_device_own_bytes(const tr_device *d);                /* what its back
 /* Host memory out of which a device fetches at full speed (page-locked, on a GPU). Fails: OOM, GPU. */
 TR_CHECKED tress_status tr_device_pin(tr_device *d, void **out, int64_t n);
 void tr_device_unpin(tr_device *d, void *p, int64_t n);
-int64_t tr_device_pinned_bytes(const tr_device *d);
+int64_t tr_device_pinned_bytes(const tr_device *d);             /* in use now */
+int64_t tr_device_pinned_peak(const tr_device *d);
 /* Memory of the device that lives until tr_device_give. */
 TR_CHECKED tress_status tr_device_take(tr_device *d, tr_tensor *out, tr_dtype t, tr_dims dims);
 void tr_device_give(tr_device *d, tr_tensor t);

@@ -15,7 +15,7 @@ struct tr_device {
     bool    dry, is_host;                       /* is_host: or stands for a device that is */
     int     n_thread;
     tr_dtype dtype;
-    int64_t bytes_max, bytes, peak, peak_ever, bytes_weight, bytes_pinned;
+    int64_t bytes_max, bytes, peak, peak_ever, bytes_weight, bytes_pinned, peak_pinned;
     uintptr_t next;                             /* dry: the next address that stands for nothing */
     char    name[96];
 };
