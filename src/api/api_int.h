@@ -21,6 +21,8 @@ TR_CHECKED tress_status tr_rehearse(tr_ledger *ledger, tr_result **out, const tr
  * made within card_max, telling what would do; and as tr_rehearse. */
 TR_CHECKED tress_status tr_residency_choose(tr_residency *out, tr_ledger *ledger, const tr_host *like, const tress_model_args *model,
                                             const tress_generate_args *args);
+/* At least `less` bytes of transformer and ControlNet come from host memory, if so many can. r->group: their bytes. */
+void tr_residency_lighten(tr_residency *r, int64_t less);
 /* For people. *out is new; tr_free. */
 TR_CHECKED tress_status tr_residency_text(char **out, const tr_residency *r);
 /* Weights and work of the hungriest part; *which is a view of it (which may be NULL). */

@@ -47,8 +47,7 @@ static int64_t part_bytes(const tr_ledger *l, const char *name)
     return most;
 }
 
-/* At least `less` bytes of the networks that sample leave the device, if so many can. */
-static void lighten_sampling(tr_residency *r, int64_t less)
+void tr_residency_lighten(tr_residency *r, int64_t less)
 {
     tr_groups *t = &r->group[TR_MODULE_TRANSFORMER], *c = &r->group[TR_MODULE_CONTROLNET];
     const int n_t = count_blocks(t), n_c = count_blocks(c);
@@ -85,7 +84,7 @@ tress_status tr_residency_choose(tr_residency *out, tr_ledger *ledger, const tr_
     }
     if (most > 0 && l.peak > most) {
         for (int i = 0; i < TR_MODULE_N; i++) r.group[i] = l.group[i];
-        lighten_sampling(&r, part_bytes(&l, "sample") - most);
+        tr_residency_lighten(&r, part_bytes(&l, "sample") - most);
         lighten_words(&r, part_bytes(&l, tr_module_name(TR_MODULE_T5)) - most);
         TR_TRY(tr_rehearse(&l, NULL, like, model, args, &r, false));
     }

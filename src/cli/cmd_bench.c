@@ -57,6 +57,8 @@ static tress_status run(tress *t, const void *args)
 const cli_command cli_bench = {
     "bench", "time the parts of a drawing on this machine", sizeof(bench_args), options, run, .gpu = true,
     .text = "One JSON object a line: milliseconds (median, least, most), TFLOP and TFLOP/s, the rate of a large product measured in the\n"
-            "same run and the share of it that was reached, and peak bytes on the device. Random numbers are drawn, nothing is saved.\n",
-    .examples = "  tress bench step\n  tress bench step --preset sd35-large --backend cuda --dtype bf16\n",
+            "same run and the share of it that was reached, and peak bytes on the device. Random numbers are drawn, nothing is saved.\n"
+            "Under a --max-vram too small for them, blocks come from host memory as in tress generate.\n",
+    .examples = "  tress bench step\n  tress bench step --preset sd35-large --backend cuda --dtype bf16\n"
+                "  tress bench step --preset sd35-large --backend cuda --max-vram 12\n",
 };

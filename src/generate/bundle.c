@@ -266,7 +266,7 @@ done:
 
 void tr_bundle_reside(tr_bundle *m, const tr_residency *r)
 {
-    if (memcmp(&m->residency, r, sizeof *r) == 0) return;
+    if (m->residency.keep == r->keep && memcmp(m->residency.group, r->group, sizeof r->group) == 0) return;
     for (int i = 0; i < N_PART; i++)
         if (is_open(m, parts[i].want)) close_part(m, i);
     m->residency = *r;

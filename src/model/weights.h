@@ -52,6 +52,7 @@ void tr_weights_leave(tr_weights *w);
 typedef struct tr_groups {
     int64_t bytes[TR_GROUP_MAX];                /* of its matrices on the device; 0: there is none */
     bool    travels[TR_GROUP_MAX];
+    int64_t bytes_all;                          /* of all matrices, those of no group too */
 } tr_groups;
 /* What was asked for since place, by group; nothing travels. */
 void tr_weights_groups(const tr_weights *w, tr_groups *out);

@@ -43,7 +43,8 @@ struct tr_weights {
     tr_weight_piece *piece;                     /* device memory; the last one of each kind is being filled */
     int        n_piece, cap_piece;
     void      *pattern;                         /* random: what is repeated, host memory */
-    int64_t    group_bytes[TR_GROUP_MAX];       /* of matrices asked for */
+    int64_t    group_bytes[TR_GROUP_MAX], matrix_bytes;         /* of matrices asked for */
+    int64_t    matrix_room;                     /* shapes only: of those that will be and do not travel; 0: unknown */
     struct tr_travel *travel;                   /* weights_travel.c; NULL: every group stays */
 };
 

@@ -21,6 +21,7 @@ tress_status tr_weights_place(tr_weights *w, tr_device *d)
 static tress_status take(tr_weights *w, void **out, int64_t n, bool vector, int group)
 {
     tress_status st = TRESS_OK;
+    if (!vector) w->matrix_bytes += n;
     if (!vector && group >= 0) {
         w->group_bytes[group] += n;
         if (tr_weights_group_travels(w, group)) return tr_weights_slot(w, out, n, group);
@@ -30,7 +31,7 @@ static tress_status take(tr_weights *w, void **out, int64_t n, bool vector, int 
     int i = w->n_piece - 1;
     while (i >= 0 && w->piece[i].vectors != vector) i--;
     if (i < 0 || w->piece[i].size - w->piece[i].used < n) {
-        int64_t all = !w->shapes_only ? 0 : vector ? PIECE_VECTORS : PIECE;
+        int64_t all = !w->shapes_only ? 0 : vector ? PIECE_VECTORS : w->matrix_room > 0 ? w->matrix_room : PIECE;
         for (int k = 0; !w->shapes_only && k < w->n_item; k++)
             if (!w->item[k].used && (w->item[k].t.rank < 2) == vector &&
                 (vector || !tr_weights_group_travels(w, tr_weights_group_of(w->item[k].name)))) all += padded_bytes(w->item[k].t, type);
@@ -180,5 +181,6 @@ void tr_weights_leave(tr_weights *w)
         w->item[i].placed = tr_none();
     }
     memset(w->group_bytes, 0, sizeof w->group_bytes);
+    w->matrix_bytes = 0;
     w->bytes = 0;
 }

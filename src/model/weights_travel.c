@@ -33,6 +33,7 @@ void tr_weights_groups(const tr_weights *w, tr_groups *out)
 {
     memset(out, 0, sizeof *out);
     memcpy(out->bytes, w->group_bytes, sizeof out->bytes);
+    out->bytes_all = w->matrix_bytes;
 }
 
 tress_status tr_weights_travel(tr_weights *w, const tr_groups *g)
@@ -41,7 +42,11 @@ tress_status tr_weights_travel(tr_weights *w, const tr_groups *g)
     void *p = NULL;
     int n[2] = { 0, 0 };                        /* travellers of each kind so far */
     bool any = false;
-    for (int i = 0; i < TR_GROUP_MAX; i++) any = any || g->travels[i];
+    w->matrix_room = g->bytes_all;
+    for (int i = 0; i < TR_GROUP_MAX; i++) {
+        any = any || g->travels[i];
+        if (g->travels[i]) w->matrix_room -= g->bytes[i];
+    }
     if (!any || !w->stream) return TRESS_OK;
     TR_ASSERT(!w->travel && w->bytes == 0);
     TR_TRY(tr_alloc(&p, sizeof *w->travel));

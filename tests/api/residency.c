@@ -161,8 +161,42 @@ static void test_same_picture(void **state)
     tress_image_free(sketch);
 }
 
+static void count_line(void *self, const char *json)
+{
+    assert_non_null(strstr(json, "\"what\": \"step\""));
+    ++*(int *)self;
+}
+
+/* A bench of random weights that do not fit, and of none that cannot. */
+static void test_bench(void **state)
+{
+    (void)state;
+    tress t;
+    int64_t whole = 0;
+    int n_line = 0, n_travel = 0, n_fail = 0;
+    tress_bench_args a;
+    tress_bench_defaults(&a);
+    a.preset = "mini";
+    a.n_repeat = 1;
+    a.text_rows = 9;
+    a.width = a.height = 64;
+    for (int64_t most = 0; n_fail == 0; most = (most ? most : whole) * 7 / 8) {
+        apart(&t, most);
+        const tress_status st = tress_bench(&t, NULL, &a, count_line, &n_line);
+        if (st != TRESS_OK) assert_int_equal(st, TRESS_E_OOM);
+        n_fail += st != TRESS_OK;
+        n_travel += st == TRESS_OK && tr_device_pinned_peak(t.host.device) > 0;
+        if (most == 0) whole = tr_device_peak_ever(t.host.device);
+        assert_true(most == 0 || tr_device_peak_ever(t.host.device) <= most);
+        assert_int_equal(tr_device_bytes(t.host.device), 0);
+        tr_host_fini(&t.host);
+    }
+    assert_true(n_line >= 2 && n_travel > 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_plan), cmocka_unit_test(test_plan_only), cmocka_unit_test(test_same_picture) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_plan), cmocka_unit_test(test_plan_only), cmocka_unit_test(test_same_picture),
+                                        cmocka_unit_test(test_bench) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

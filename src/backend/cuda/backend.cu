@@ -43,11 +43,15 @@ static void cuda_close(void *self)
     delete c;
 }
 
+/* Stands for all kernels: they are built for the same cards. */
+__global__ void any_kernel(int *) {}
+
 static tress_status cuda_open(void **out, const tr_device_spec *spec, char *text, size_t n_text)
 {
     tress_status st = TRESS_OK;
     int n = 0;
     cudaDeviceProp p;
+    cudaFuncAttributes attributes;
     size_t free_bytes = 0, all_bytes = 0;
     tr_cuda *c = new (std::nothrow) tr_cuda();
     if (!c) return tr_fail(TRESS_E_OOM, "out of memory for the state of the CUDA back end");
@@ -60,6 +64,11 @@ static tress_status cuda_open(void **out, const tr_device_spec *spec, char *text
     c->n_sm = p.multiProcessorCount;
     c->shared_max = p.sharedMemPerBlockOptin;
     if (p.major < 8) TR_TRY(tr_fail(TRESS_E_GPU, "CUDA: %s has compute capability %d.%d, expected 8.0 or later", p.name, p.major, p.minor));
+    if (cudaFuncGetAttributes(&attributes, any_kernel) != cudaSuccess) {
+        (void)cudaGetLastError();
+        TR_TRY(tr_fail(TRESS_E_GPU, "CUDA: libtress_cuda.so has no kernels for %s, compute capability %d.%d: build it with -DTRESS_CUDA_ARCH=%d%d or all", p.name, p.major,
+                       p.minor, p.major, p.minor));
+    }
     TR_TRY(tr_cuda_check(cudaMemGetInfo(&free_bytes, &all_bytes), "asking for the card's memory"));
     TR_TRY(tr_cuda_check(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking), "making a stream"));
     TR_TRY(tr_cuda_check(cudaMalloc(&c->room, ROOM_FIRST), "taking memory for ops"));
