@@ -64,7 +64,7 @@ static tress_status cuda_open(void **out, const tr_device_spec *spec, char *text
     c->n_sm = p.multiProcessorCount;
     c->shared_max = p.sharedMemPerBlockOptin;
     if (p.major < 8) TR_TRY(tr_fail(TRESS_E_GPU, "CUDA: %s has compute capability %d.%d, expected 8.0 or later", p.name, p.major, p.minor));
-    if (cudaFuncGetAttributes(&attributes, any_kernel) != cudaSuccess) {
+    if (cudaFuncGetAttributes(&attributes, (const void *)any_kernel) != cudaSuccess) {
         (void)cudaGetLastError();
         TR_TRY(tr_fail(TRESS_E_GPU, "CUDA: libtress_cuda.so has no kernels for %s, compute capability %d.%d: build it with -DTRESS_CUDA_ARCH=%d%d or all", p.name, p.major,
                        p.minor, p.major, p.minor));
