@@ -87,7 +87,7 @@ typedef struct tress_options {
                                      activations together, with a GPU for weights that wait for their turn there */
     int64_t       max_vram;       /* bytes of a GPU's memory for everything, CUDA itself included: what does not fit waits in host memory and
                                      comes when it is needed. 0: what is free when the handle is made, less a margin */
-    bool          plan_only;      /* nothing will be computed: CUDA can be planned for where there is none */
+    bool          plan_only;      /* for plans alone: backend CUDA needs no card, and nothing can be computed */
     tress_hooks   hooks;
 } tress_options;
 
@@ -146,13 +146,20 @@ typedef enum tress_control_range { TRESS_RANGE_VENDOR, TRESS_RANGE_SIGNED } tres
 typedef enum tress_control_last  { TRESS_LAST_VENDOR, TRESS_LAST_DIFFUSERS } tress_control_last;   /* residual after the last block: added; not */
 typedef enum tress_control_pooled { TRESS_POOLED_TEXT, TRESS_POOLED_ZERO } tress_control_pooled;
 typedef enum tress_sampler { TRESS_SAMPLER_EULER, TRESS_SAMPLER_DPMPP_2M } tress_sampler;
-typedef enum tress_reference { TRESS_REFERENCE_AUTO, TRESS_REFERENCE_OFF } tress_reference;
+/* How a drawing attends to the photo round it. CLEAN: the photo as it is, run once; STAIRCASE: noised up to 0.6, made anew a few times;
+ * NOISED: as noised as the drawing, made anew at every step. AUTO: off without a photo and with inpaint; what the LoRA was trained
+ * with; else STAIRCASE. */
+typedef enum tress_reference { TRESS_REFERENCE_AUTO, TRESS_REFERENCE_OFF, TRESS_REFERENCE_CLEAN, TRESS_REFERENCE_STAIRCASE, TRESS_REFERENCE_NOISED } tress_reference;
+/* Which tokens are drawn: all, or those of the region that may change, with the reference in place of the others. */
+typedef enum tress_draw_tokens { TRESS_DRAW_ALL, TRESS_DRAW_EDIT } tress_draw_tokens;
+
+typedef enum tress_blend { TRESS_BLEND_FEATHER, TRESS_BLEND_BANDS } tress_blend;   /* the drawn into the photo: by one alpha; octave by octave */
 
 typedef struct tress_place { bool on; double x, y, scale, rotate; bool flip; } tress_place;
 
 typedef struct tress_generate_args {
     const tress_image *sketch;                 /* required unless control_strength is 0 or the model has no ControlNet */
-    const tress_image *photo, *matte;          /* both or neither */
+    const tress_image *photo, *matte;          /* both or neither; one size, unless place.on and the matte has the sketch's */
     const tress_image *old_matte;              /* where the photo's own hair may go too; NULL: none */
     const char *prompt, *negative;             /* NULL: "" */
     bool        zero_text;                     /* zero rows and pooled vector, no guidance */
@@ -166,14 +173,21 @@ typedef struct tress_generate_args {
     float       strength;                      /* 1: from noise; below: from the noised photo */
     bool        inpaint;                       /* blend with the re-noised photo at each step */
     tress_reference reference;
-    float       reference_strength;            /* 0.5 */
+    float       reference_strength;            /* 0.5: p weighs each key of the photo p / (1 - p), at most 32; 0: off */
+    int         reference_rows;                /* 1536: tokens of the photo, those nearest to the region that may change */
+    int         reference_first, reference_last;    /* blocks that see it; < 0: 8 and 30 of 38, and as much of other depths */
+    tress_draw_tokens draw_tokens;
+    float       colour_start, colour_guide, colour_reference;    /* 0, 0, 0: the strokes' colours into the matte; docs/generate.md */
     int         edit_grow;                     /* px round the matte that may change; < 0: 24 max(W,H) / 1024 */
-    tress_place place;
+    tress_place place;                         /* the sketch, and a matte of the sketch's size, by one map onto the photo */
+    tress_blend blend;
+    bool        overlay;                       /* make tress_result_overlay */
     tress_control_image  control_image;
     tress_control_range  control_range;
     tress_control_last   control_last;
     tress_control_pooled control_pooled;
     float       control_strength, control_start, control_end;    /* 1, 0, 1 */
+    float       control_strength_outside;      /* of the sketch away from the matte; < 0: as control_strength */
     tress_sampler sampler;
     float       shift;                         /* 0: the scheduler's own (3.0) */
     const int  *skip_layer;                    /* skip-layer guidance: blocks left out of a third pass; NULL: off */
@@ -196,6 +210,8 @@ TRESS_API int                tress_result_count(const tress_result *r);
 TRESS_API const tress_image *tress_result_image(const tress_result *r, int i);      /* view */
 TRESS_API const tress_image *tress_result_control(const tress_result *r);           /* view: the control picture as used; NULL: none */
 TRESS_API const tress_image *tress_result_alpha(const tress_result *r);             /* view: 16-bit composite alpha; NULL without a photo */
+TRESS_API const tress_image *tress_result_overlay(const tress_result *r);           /* view: the photo, matte in red, strokes in green, as they lie on it; also of a
+                                                                                     * dry run. NULL unless args.overlay */
 TRESS_API uint64_t           tress_result_seed(const tress_result *r);
 TRESS_API const char        *tress_result_parameters(const tress_result *r, int i); /* view: the `parameters` text other tools read */
 TRESS_API const char        *tress_result_json(const tress_result *r, int i);       /* view: everything that made picture i, as JSON */
@@ -330,7 +346,7 @@ TRESS_API void            tress_plan_size(const tress_plan *p, int *width, int *
 
 /* How fast the parts of a drawing are here, beside what the machine allows. Nothing is read where a preset is named: weights are random. */
 typedef struct tress_bench_args {
-    const char *what;             /* "transformer", "controlnet", "step", "vae", "text", "generate" */
+    const char *what;             /* "transformer", "controlnet", "step", "vae", "text", "generate", "train-step" */
     const char *preset;           /* "sd35-large", "sd35-medium", "mini": shapes with random weights; NULL: the model of model args */
     int   width, height;          /* pixels, multiples of 16; 0: 1024 (mini: 256) */
     int   batch;                  /* pictures at once, >= 1 */
@@ -339,6 +355,10 @@ typedef struct tress_bench_args {
     int   text_rows;              /* of a branch: 333; 1: a zero text as one row */
     float cfg_scale;              /* above 1: both branches in a batch of 2 */
     tress_control_pooled control_pooled;
+    int   rank;                   /* of train-step: 16 */
+    tress_checkpointing gradient_checkpointing;        /* of train-step; auto: off */
+    int   reference_rows;         /* of a photo that the drawing attends to, run once (clean) in the default window of blocks; 0: none */
+    int   draw_rows;              /* tokens that are drawn, of ControlNet and transformer; 0: all */
 } tress_bench_args;
 TRESS_API void tress_bench_defaults(tress_bench_args *a);
 /* line is called with one JSON object per figure: what, ms, ms_least, ms_most, tflop, tflops, limit_tflops, share, peak_bytes, weight_bytes.
@@ -423,6 +443,25 @@ typedef struct tress_check_args {
  * new (tress_text_free) also when the data is unfit, which is TRESS_E_FORMAT; any other failure leaves it untouched.
  * Fails: ARG, FORMAT, IO, OOM, CANCELLED. */
 TRESS_API TRESS_CHECKED tress_status tress_check(tress *t, const tress_check_args *args, char **report);
+
+/* ---- how good pictures are --------------------------------------------------------------------------------------- */
+/* Paths, of one picture (photo, matte and result at least), or of a folder of them (data and results). */
+typedef struct tress_eval_args {
+    const char *photo, *matte, *result;
+    const char *sketch, *truth, *old_matte, *alpha;      /* NULL: none. alpha: what --alpha-out wrote; else as drawing makes it of the mattes */
+    const char *data;             /* folder of img/ matte/ sketch/: img holds the truth, and the photos too unless bald/ does; scenes.jsonl of
+                                   * tress_synth tells colour and light */
+    const char *results;          /* folder of what was drawn: NAME.png, NAME-1.png, ... */
+    int         edit_grow;        /* as of the drawing; < 0: 24 max(W,H) / 1024 */
+    const char *colour;           /* the one asked for: a word as "dark brown", or "#8a3b1c"; NULL: none, or scenes.jsonl's */
+    bool        has_light;
+    double      light[3];         /* towards the light: right, down, to the viewer */
+    const char *csv, *html;       /* files to write too; NULL: none */
+} tress_eval_args;
+TRESS_API void tress_eval_defaults(tress_eval_args *args);
+/* Measure. *report is new (tress_text_free): JSON with a row for each picture and the quartiles of each metric. docs/eval.md says what they are.
+ * Fails: ARG, FORMAT, SHAPE, IO, OOM, CANCELLED; then *report is untouched. */
+TRESS_API TRESS_CHECKED tress_status tress_eval(tress *t, const tress_eval_args *args, char **report);
 
 #ifdef __cplusplus
 }

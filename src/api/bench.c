@@ -1,5 +1,5 @@
 /* tress bench: the parts of a drawing timed on random numbers, beside the fastest product that this machine does. */
-#include "api/api_int.h"
+#include "api/train_int.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 
 void tress_bench_defaults(tress_bench_args *a)
 {
-    *a = (tress_bench_args){ .what = "step", .batch = 1, .n_repeat = 10, .n_step = 28, .text_rows = 333, .cfg_scale = 4.5f, .control_pooled = TRESS_POOLED_TEXT };
+    *a = (tress_bench_args){ .what = "step", .batch = 1, .n_repeat = 10, .n_step = 28, .text_rows = 333, .cfg_scale = 4.5f, .control_pooled = TRESS_POOLED_TEXT, .rank = 16 };
 }
 
 typedef struct bench {
@@ -28,6 +28,7 @@ typedef struct bench {
     tr_tensor   taken[TENSOR_MAX];
     int         n_taken;
     double      limit_tflops;
+    char        more[64];                       /* JSON of what the part alone has */
     void      (*line)(void *self, const char *json);
     void       *self;
 } bench;
@@ -177,10 +178,11 @@ static tress_status report(bench *b, const char *what, tress_status (*run)(void 
     (void)tr_device_peak_reset(b->host->device);
     TR_TRY(time_it(&t, b, run, self));
     snprintf(text, sizeof text,
-             "{\"what\": \"%s\", \"model\": \"%s\", \"width\": %d, \"height\": %d, \"batch\": %d, \"guided\": %s, \"text_rows\": %d, \"dtype\": \"%s\", "
+             "{\"what\": \"%s\", \"model\": \"%s\", \"width\": %d, \"height\": %d, \"batch\": %d, %s\"guided\": %s, \"text_rows\": %d, \"reference_rows\": %d, \"draw_rows\": %d, \"dtype\": \"%s\", "
              "\"ms\": %.3f, \"ms_least\": %.3f, \"ms_most\": %.3f, \"tflop\": %.4f, \"tflops\": %.2f, \"limit_tflops\": %.2f, \"share\": %.3f, "
              "\"peak_bytes\": %" PRId64 ", \"weight_bytes\": %" PRId64 ", \"device\": \"%s\"}",
-             what, b->a->preset ? b->a->preset : b->m->model, b->a->width, b->a->height, b->a->batch, b->a->cfg_scale > 1 ? "true" : "false", b->a->text_rows,
+             what, b->a->preset ? b->a->preset : b->m->model, b->a->width, b->a->height, b->a->batch, b->more, b->a->cfg_scale > 1 ? "true" : "false", b->a->text_rows,
+             b->a->reference_rows, b->a->draw_rows,
              type_name[tr_device_dtype(b->host->device)], t.median, t.least, t.most, t.flops / 1e12, t.flops / t.median / 1e9, b->limit_tflops,
              t.flops / t.median / 1e9 / b->limit_tflops, tr_device_peak(b->host->device), tr_device_weight_bytes(b->host->device), tr_device_name(b->host->device));
     b->line(b->self, text);
@@ -189,7 +191,7 @@ done:
 }
 
 /* ---- networks -------------------------------------------------------------------------------------------- */
-typedef struct step { tr_guide *guide; tr_tensor x, v; tr_schedule schedule; } step;
+typedef struct step { tr_guide *guide; tr_refer *refer; tr_tensor x, v; tr_schedule schedule; int32_t *row; float *weight; } step;
 
 static tress_status run_step(void *self, tr_stream *s)
 {
@@ -219,6 +221,52 @@ static tress_status run_decode(void *self, tr_stream *s)
     return tr_vae_decode(p->b->vae, s, p->image, p->latent, 0);
 }
 
+static void drop_step(step *k)
+{
+    tr_guide_free(k->guide);
+    tr_refer_free(k->refer);
+    tr_free(k->row);
+    tr_free(k->weight);
+}
+
+/* The first tokens are drawn, the last are the reference's. */
+static tress_status make_refer(bench *b, step *k, tr_guide_args *g, int64_t t)
+{
+    tress_status st = TRESS_OK;
+    const int64_t n = b->a->reference_rows, n_drawn = b->a->draw_rows > 0 ? b->a->draw_rows : t;
+    tress_generate_args defaults;
+    tr_refer_args r = { .transformer = b->transformer, .policy = TRESS_REFERENCE_CLEAN, .n_row = n, .n_token = n_drawn, .n_step = b->a->n_step, .zero_rows = 333 };
+    void *p = NULL;
+    if (n > t || n_drawn > t)
+        TR_TRY(tr_fail(TRESS_E_ARG, "--reference-rows %" PRId64 ", --draw-rows %" PRId64 ": this size has %" PRId64 " tokens", n, n_drawn, t));
+    TR_TRY(tr_alloc_array(&p, t, sizeof *k->row));
+    k->row = p;
+    for (int64_t i = 0; i < t; i++) k->row[i] = (int32_t)i;
+    if (n_drawn < t) {
+        g->row = k->row;
+        g->n_row = n_drawn;
+    }
+    if (n == 0) goto done;
+    TR_TRY(tr_alloc_array(&p, n_drawn, sizeof *k->weight));
+    k->weight = p;
+    for (int64_t i = 0; i < n_drawn; i++) k->weight[i] = 0.5f + (float)(i % 7) / 7;
+    tress_generate_defaults(&defaults);
+    TR_TRY(tr_around_window(&r.begin, &r.end, &defaults, tr_mmdit_get_config(b->transformer)->n_block));
+    TR_TRY(random_tensor(b, &r.picture, TR_DIMS(1, 16, b->a->height / 8, b->a->width / 8)));
+    r.row = k->row + t - n;
+    r.weight = k->weight;
+    TR_TRY(tr_refer_new(&k->refer, b->stream, &r));
+    g->refer[g->n_refer++] = k->refer;
+done:
+    return st;
+}
+
+static bool travels(const bench *b, tr_module module)
+{
+    const tr_weights *w = b->m ? b->m->weights[module] : b->weights[module];
+    return w && tr_weights_travels(w);
+}
+
 static tress_status make_guide(bench *b, step *k, bool control)
 {
     tress_status st = TRESS_OK;
@@ -231,6 +279,7 @@ static tress_status make_guide(bench *b, step *k, bool control)
     TR_TRY(tr_schedule_make(&k->schedule, &c_schedule, a->n_step, 0, 1));
     tr_guide_args g = { .transformer = b->transformer, .controlnet = control ? b->controlnet : NULL, .cfg_scale = a->cfg_scale, .control_strength = 1,
                         .control_end = 1, .control_last = true, .control_pooled_zero = a->control_pooled == TRESS_POOLED_ZERO, .n_step = a->n_step, .sigma = k->schedule.sigma };
+    g.weights_travel = travels(b, TR_MODULE_TRANSFORMER) || (control && travels(b, TR_MODULE_CONTROLNET));
     TR_TRY(random_tensor(b, &g.context, TR_DIMS(1, a->text_rows, c->d_context)));
     TR_TRY(random_tensor(b, &g.pooled, TR_DIMS(1, c->d_pooled)));
     if (guided) {
@@ -240,6 +289,7 @@ static tress_status make_guide(bench *b, step *k, bool control)
     if (control) TR_TRY(random_tensor(b, &g.condition, TR_DIMS(1, 16, h, w)));
     TR_TRY(random_tensor(b, &k->x, TR_DIMS(a->batch, c->channels_in, h, w)));
     TR_TRY(random_tensor(b, &k->v, TR_DIMS(a->batch, c->channels_out, h, w)));
+    if (a->reference_rows > 0 || a->draw_rows > 0) TR_TRY(make_refer(b, k, &g, (int64_t)(h / c->patch) * (w / c->patch)));
     TR_TRY(tr_guide_new(&k->guide, b->stream, &g, a->batch, h, w));
 done:
     return st;
@@ -264,7 +314,7 @@ static tress_status bench_guide(bench *b, const char *what, bool control)
     TR_TRY(make_guide(b, &k, control));
     TR_TRY(report(b, what, run_step, &k));
 done:
-    tr_guide_free(k.guide);
+    drop_step(&k);
     return st;
 }
 
@@ -390,7 +440,60 @@ static tress_status bench_generate(bench *b)
     TR_TRY(report(b, "sample", run_sample, &k));
     TR_TRY(report(b, "decode", run_decode, &p));
 done:
-    tr_guide_free(k.guide);
+    drop_step(&k);
+    return st;
+}
+
+/* ---- training -------------------------------------------------------------------------------------------- */
+typedef struct lesson { tr_trainer *trainer; tr_train_batch batch; } lesson;
+
+/* Forward, backward and the optimiser's step. */
+static tress_status run_lesson(void *self, tr_stream *s)
+{
+    tress_status st = TRESS_OK;
+    lesson *k = self;
+    tr_train_loss loss;
+    tr_train_update update;
+    TR_TRY(tr_trainer_accumulate(k->trainer, s, &k->batch, 1, &loss, NULL));
+    TR_TRY(tr_trainer_update(k->trainer, s, 1e-4, loss.i_bad < 0, &update));
+done:
+    return st;
+}
+
+static tress_status bench_train_step(bench *b)
+{
+    static const char *const level[] = { [TR_KEEP_ALL] = "off", [TR_KEEP_ATTENTION] = "attention", [TR_KEEP_INPUT] = "on" };
+    tress_status st = TRESS_OK;
+    lesson k = { 0 };
+    float *noise = NULL, *mask = NULL, sigma[64];
+    void *p = NULL;
+    tr_trainer_spec spec = TR_TRAINER_SPEC_DEFAULT;
+    const tress_checkpointing asked = b->a->gradient_checkpointing;
+    const int64_t h = b->a->height / 8, w = b->a->width / 8, n = b->a->batch, c = tr_mmdit_get_config(b->transformer)->channels_in;
+    spec.keep = asked == TRESS_CHECKPOINTING_ON ? TR_KEEP_INPUT : asked == TRESS_CHECKPOINTING_ATTENTION ? TR_KEEP_ATTENTION : TR_KEEP_ALL;
+    spec.precision = tr_device_dtype(b->host->device);
+    spec.adapter.rank = b->a->rank;
+    spec.adapter.alpha = (float)b->a->rank;
+    spec.zero_text_rows = b->a->text_rows;
+    snprintf(b->more, sizeof b->more, "\"rank\": %d, \"gradient_checkpointing\": \"%s\", ", b->a->rank, level[spec.keep]);
+    TR_TRY(tr_alloc_array(&p, n * c * h * w, sizeof *noise));
+    noise = p;
+    TR_TRY(tr_alloc_array(&p, n * h * w, sizeof *mask));
+    mask = p;
+    tr_philox_normal(noise, n * c * h * w, 1, 0);
+    for (int64_t i = 0; i < n * h * w; i++) mask[i] = 1;
+    for (int64_t i = 0; i < n; i++) sigma[i] = 0.5f;
+    k.batch = (tr_train_batch){ .b = n, .h = h, .w = w, .latents = noise, .control = noise, .noise = noise, .mask = mask, .sigma = sigma };
+    TR_TRY(tr_trainer_new(&k.trainer, b->stream, b->transformer, b->controlnet, &spec));
+    TR_TRY(run_lesson(&k, b->stream));
+    const size_t scratch = tr_stream_count(b->stream).scratch_peak;
+    tr_scratch_trim(b->stream);
+    TR_TRY(tr_scratch_reserve(b->stream, scratch));         /* in one piece, as a run takes it */
+    TR_TRY(report(b, "train-step", run_lesson, &k));
+done:
+    tr_trainer_free(k.trainer);
+    tr_free(noise);
+    tr_free(mask);
     return st;
 }
 
@@ -402,6 +505,7 @@ static const bench_part parts[] = {
     { "vae", TR_WANT_VAE, bench_vae },
     { "text", 0, bench_text },
     { "generate", TR_WANT_ALL, bench_generate },
+    { "train-step", TR_WANT_TRANSFORMER | TR_WANT_CONTROLNET, bench_train_step },
 };
 #define N_PART (sizeof parts / sizeof *parts)
 
@@ -419,6 +523,7 @@ static tress_status run_part(bench *b, tr_host *h, const tress_model_args *model
     if (a->width < 16 || a->height < 16 || a->width % 16 || a->height % 16 || a->width > 4096 || a->height > 4096)
         TR_TRY(tr_fail(TRESS_E_ARG, "--size %dx%d: each side must be a multiple of 16 up to 4096", a->width, a->height));
     TR_TRY(measure_limit(b));
+    tr_scratch_trim(b->stream);
     TR_TRY(part->run(b));
 done:
     return st;
@@ -461,10 +566,11 @@ tress_status tress_bench(tress *t, const tress_model_args *model, const tress_be
     if (!t || !args || !args->what || !line) return tr_fail(TRESS_E_ARG, "tress_bench: handle, args, what and line must be given");
     a = *args;
     while (k < N_PART && strcmp(parts[k].name, a.what) != 0) k++;
-    if (k == N_PART) return tr_fail(TRESS_E_ARG, "bench %s: expected transformer, controlnet, step, vae, text or generate", a.what);
+    if (k == N_PART) return tr_fail(TRESS_E_ARG, "bench %s: expected transformer, controlnet, step, vae, text, generate or train-step", a.what);
     if (a.n_repeat < 1 || a.n_repeat > REPEAT_MAX) return tr_fail(TRESS_E_ARG, "--repeat %d, it must lie between 1 and %d", a.n_repeat, REPEAT_MAX);
     if (a.batch < 1 || a.batch > 64) return tr_fail(TRESS_E_ARG, "--batch %d, it must lie between 1 and 64", a.batch);
     if (a.text_rows < 1 || a.text_rows > 4096) return tr_fail(TRESS_E_ARG, "--text-rows %d, it must lie between 1 and 4096", a.text_rows);
+    if (a.reference_rows < 0 || a.draw_rows < 0) return tr_fail(TRESS_E_ARG, "--reference-rows %d, --draw-rows %d: expected 0 or more", a.reference_rows, a.draw_rows);
     TR_TRY(find_residency(&b.residency, t, model, &a, &parts[k]));
     TR_TRY(run_part(&b, &t->host, model, &a, &parts[k]));
 done:

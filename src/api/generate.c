@@ -6,7 +6,8 @@ void tress_generate_defaults(tress_generate_args *args)
 {
     if (!args) return;
     *args = (tress_generate_args){
-        .zero_text_rows = 333, .n_step = 28, .cfg_scale = 4.5f, .batch = 1, .strength = 1, .reference_strength = 0.5f, .edit_grow = -1,
+        .zero_text_rows = 333, .n_step = 28, .cfg_scale = 4.5f, .batch = 1, .strength = 1, .reference_strength = 0.5f, .reference_rows = 1536,
+        .reference_first = -1, .reference_last = -1, .control_strength_outside = -1, .edit_grow = -1,
         .place = { .scale = 1 }, .control_strength = 1, .control_end = 1, .skip_layer_scale = 2.8f, .skip_layer_start = 0.01f,
         .skip_layer_end = 0.2f, .max_sequence_length = 256,
     };
@@ -117,6 +118,7 @@ int tress_result_count(const tress_result *r) { return r && r->n > 0 && r->image
 const tress_image *tress_result_image(const tress_result *r, int i) { return has(r, i) ? r->image[i] : NULL; }
 const tress_image *tress_result_control(const tress_result *r) { return r ? r->control : NULL; }
 const tress_image *tress_result_alpha(const tress_result *r) { return r ? r->alpha : NULL; }
+const tress_image *tress_result_overlay(const tress_result *r) { return r ? r->overlay : NULL; }
 uint64_t tress_result_seed(const tress_result *r) { return r ? r->seed : 0; }
 const char *tress_result_parameters(const tress_result *r, int i) { return has(r, i) ? r->parameters[i] : NULL; }
 const char *tress_result_json(const tress_result *r, int i) { return has(r, i) ? r->json[i] : NULL; }

@@ -70,26 +70,26 @@ tress_status tress_plan_train(tress *t, const tress_model_args *model, const tre
     wanted.n_lora = 0;
     TR_TRY(plan_new(&p, &t->host));
     TR_TRY(tr_host_init_dry(&dry, &t->host));
+    TR_TRY(tr_train_set_precision(dry.device, args->mixed_precision));
     TR_TRY(tr_bundle_open(&m, &dry, &wanted, TR_WANT_ALL));
     TR_TRY(tr_run_specs_make(&specs, args, m->transformer, m->controlnet, m->vae));
-    const int64_t weights = tr_weights_bytes(m->weights[TR_MODULE_TRANSFORMER]) + tr_weights_bytes(m->weights[TR_MODULE_CONTROLNET]);
+    const int64_t weights = tr_train_weight_bytes(m), own = tr_device_own_bytes(dry.device), most = args->max_vram - own;
     const int cell = specs.latents.prepare.cell;
     tr_prepare_size(&p->width, &p->height, &specs.latents.prepare, specs.latents.prepare.resolution, specs.latents.prepare.resolution);
     const tress_checkpointing asked = args->gradient_checkpointing;
     const int first = asked == TRESS_CHECKPOINTING_ON ? TR_KEEP_INPUT : asked == TRESS_CHECKPOINTING_ATTENTION ? TR_KEEP_ATTENTION : TR_KEEP_ALL;
     for (int level = first; level <= TR_KEEP_INPUT; level++) {
         tr_trainer_spec spec = specs.trainer;
-        int64_t bytes = 0;
-        double flops = 0;
+        tr_rehearsal r;
         spec.keep = (tr_keep)level;
-        TR_TRY(tr_train_measure(&bytes, &flops, &t->host, &wanted, &spec, args->batch, p->height / cell, p->width / cell));
+        TR_TRY(tr_train_measure(&r, &t->host, &wanted, &spec, args->batch, p->height / cell, p->width / cell));
         p->ledger.n = 0;                        /* the level that is chosen is the last that was looked at */
-        TR_TRY(book(p, name[level], weights, bytes, flops));
-        if (asked != TRESS_CHECKPOINTING_AUTO || args->max_vram == 0 || weights + bytes <= args->max_vram) break;
+        TR_TRY(book(p, name[level], weights, r.bytes, r.flops));
+        if (asked != TRESS_CHECKPOINTING_AUTO || args->max_vram == 0 || weights + r.bytes <= most) break;
     }
-    if (args->max_vram > 0 && tr_ledger_peak(&p->ledger, NULL) > args->max_vram)
+    if (args->max_vram > 0 && tr_ledger_peak(&p->ledger, NULL) > most)
         TR_TRY(tr_fail(TRESS_E_OOM, "%s takes %.2f GiB of weights and %.2f beside them, --max-vram leaves %.2f", p->ledger.part[0].name,
-                       (double)p->ledger.part[0].weight_bytes / 0x1p30, (double)p->ledger.part[0].work_bytes / 0x1p30, (double)args->max_vram / 0x1p30));
+                       (double)p->ledger.part[0].weight_bytes / 0x1p30, (double)p->ledger.part[0].work_bytes / 0x1p30, (double)most / 0x1p30));
     p->ledger.peak = tr_ledger_peak(&p->ledger, NULL);
     *out = p;
     p = NULL;

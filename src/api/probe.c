@@ -362,7 +362,7 @@ static tress_status run_sample(probe *p)
     }
     TR_TRY(get(p, &condition, "controlnet_cond", 4, 0, true));
     TR_TRY(tr_schedule_make(&schedule, &p->m->schedule, g->n_step, (double)g->shift, (double)g->strength));
-    TR_TRY(tr_draw_latents(p->m, p->stage.stream, x, g, &schedule, &w, condition, NULL, NULL));
+    TR_TRY(tr_draw_latents(p->m, p->stage.stream, x, g, &schedule, &w, condition, NULL, NULL, NULL));
     TR_TRY(put(p, "latents", x));
 done:
     return st;
@@ -488,6 +488,7 @@ tress_status tress_probe(tress *t, const tress_model_args *model, const tress_pr
     if (k == N_MODULE)
         return tr_fail(TRESS_E_ARG, "there is no module %s: expected transformer, controlnet, vae-encode, vae-decode, clip-l, clip-g, t5, tokenize, text, sample or train-step", args->module);
     if (modules[k].reads && !args->in) return tr_fail(TRESS_E_ARG, "%s needs --in: a safetensors file of its inputs", args->module);
+    const tr_dtype dtype = tr_device_dtype(t->host.device);
     a = *args;
     tress_generate_defaults(&sample);
     if (!a.sample) a.sample = &sample;
@@ -510,6 +511,7 @@ tress_status tress_probe(tress *t, const tress_model_args *model, const tress_pr
     int want = modules[k].want;
     tr_tensor ignored;
     if (strcmp(args->module, "sample") == 0 && !tr_safetensors_find(p->in, "controlnet_cond", &ignored)) want = TR_WANT_TRANSFORMER;
+    if (trains) TR_TRY(tr_train_set_precision(t->host.device, a.train->mixed_precision));
     TR_TRY(tr_bundle_open(&p->m, &t->host, &wanted, want));
     TR_TRY(tr_bundle_scan(p->m));
     TR_TRY(tr_stage_begin(&p->stage, &t->host, a.module, 0));
@@ -532,5 +534,6 @@ done:
         tr_bundle_close(p->m);
         tr_free(p);
     }
+    tr_train_restore(t->host.device, dtype);
     return st;
 }

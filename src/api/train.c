@@ -43,8 +43,40 @@ done:
     return st;
 }
 
+/* ---- the machine ---------------------------------------------------------------------------------------------- */
+tress_status tr_train_set_precision(tr_device *d, tress_precision p)
+{
+    return tr_device_is_host(d) ? TRESS_OK : tr_device_set_dtype(d, tr_run_precision(p, d));
+}
+
+void tr_train_restore(tr_device *d, tr_dtype t)
+{
+    const tress_status st = tr_device_set_dtype(d, t);
+    TR_ASSERT(st == TRESS_OK);                  /* it had that type before */
+}
+
+int64_t tr_train_weight_bytes(const tr_bundle *m)
+{
+    const tr_device *d = m->host->device;
+    return tr_device_is_host(d) ? tr_weights_bytes(m->weights[TR_MODULE_TRANSFORMER]) + tr_weights_bytes(m->weights[TR_MODULE_CONTROLNET]) : tr_device_weight_bytes(d);
+}
+
+/* Bytes of a device that weights and work may take together; 0: no limit. */
+static tress_status find_limit(int64_t *out, const tr_host *h, int64_t max_vram)
+{
+    tress_status st = TRESS_OK;
+    const tr_device *d = h->device;
+    *out = tr_device_is_host(d) ? h->memory_max : h->card_max;
+    if (tr_device_is_host(d)) goto done;
+    if (max_vram > 0 && max_vram <= tr_device_own_bytes(d))
+        TR_TRY(tr_fail(TRESS_E_OOM, "--max-vram %.2f GiB: a GPU's back end alone may take %.2f", (double)max_vram / 0x1p30, (double)tr_device_own_bytes(d) / 0x1p30));
+    if (max_vram > 0 && (*out == 0 || max_vram - tr_device_own_bytes(d) < *out)) *out = max_vram - tr_device_own_bytes(d);
+done:
+    return st;
+}
+
 /* ---- memory -------------------------------------------------------------------------------------------------- */
-tress_status tr_train_measure(int64_t *bytes, double *flops, const tr_host *like, const tress_model_args *model, const tr_trainer_spec *spec,
+tress_status tr_train_measure(tr_rehearsal *out, const tr_host *like, const tress_model_args *model, const tr_trainer_spec *spec,
                               int64_t batch, int64_t h, int64_t w)
 {
     tress_status st = TRESS_OK;
@@ -52,9 +84,10 @@ tress_status tr_train_measure(int64_t *bytes, double *flops, const tr_host *like
     tr_bundle *m = NULL;
     tr_stream *s = NULL;
     TR_TRY(tr_host_init_dry(&dry, like));
+    if (!tr_device_is_host(dry.device)) TR_TRY(tr_device_set_dtype(dry.device, spec->precision));
     TR_TRY(tr_bundle_open(&m, &dry, model, TR_WANT_TRANSFORMER | TR_WANT_CONTROLNET));
     TR_TRY(tr_stream_new(&s, dry.device));
-    TR_TRY(tr_run_rehearse(bytes, flops, s, m->transformer, m->controlnet, spec, batch, h, w));
+    TR_TRY(tr_run_rehearse(out, s, m->transformer, m->controlnet, spec, batch, h, w));
 done:
     tr_stream_free(s);
     tr_bundle_close(m);
@@ -69,12 +102,12 @@ typedef struct training {
     tr_train_sheets *sheets;
 } training;
 
-static tress_status measure(void *self, int64_t *bytes, const tr_trainer_spec *spec, int64_t batch, int64_t h, int64_t w)
+static tress_status measure(void *self, tr_rehearsal *out, const tr_trainer_spec *spec, int64_t batch, int64_t h, int64_t w)
 {
     const training *k = self;
     tress_model_args model = k->m->args;
     model.model = k->m->model;
-    return tr_train_measure(bytes, NULL, k->m->host, &model, spec, batch, h, w);
+    return tr_train_measure(out, k->m->host, &model, spec, batch, h, w);
 }
 
 static tress_status sheet(void *self, tr_image **out, const tr_data_item *const *item, int n, bool bare)
@@ -124,11 +157,14 @@ tress_status tress_train(tress *t, const tress_model_args *model, const tress_tr
     tr_contract contract;
     char *config = NULL;
     if (!t || !a || !a->data || !a->run) return tr_fail(TRESS_E_ARG, "tress_train: handle, data and run must be given");
+    const tr_dtype dtype = tr_device_dtype(t->host.device);
+    const int64_t memory_max = t->host.memory_max;
     if (model) wanted = *model;
     wanted.lora = NULL;
     wanted.n_lora = 0;
     wanted.no_control = false;
     TR_TRY(check_args(a));
+    TR_TRY(tr_train_set_precision(t->host.device, a->mixed_precision));
     /* what is told at once first, then what takes long: names and headers, all pictures, all weights */
     TR_TRY(tr_bundle_open(&k.m, &t->host, &wanted, TR_WANT_ALL));
     TR_TRY(tr_run_specs_make(&k.specs, a, k.m->transformer, k.m->controlnet, k.m->vae));
@@ -137,10 +173,11 @@ tress_status tress_train(tress *t, const tress_model_args *model, const tress_tr
     TR_TRY(tr_bundle_scan(k.m));
     TR_TRY(make_contract(&contract, k.m, a, &k.specs));
     TR_TRY(tr_train_sheets_new(&k.sheets, k.m, a, &k.specs.latents.prepare));
+    TR_TRY(find_limit(&t->host.memory_max, &t->host, a->max_vram));
     const tr_run_env env = {
         .device = t->host.device, .hooks = t->host.hooks, .check = check, .memory_max = t->host.memory_max, .transformer = k.m->transformer,
         .controlnet = k.m->controlnet, .vae = k.m->vae, .vae_weights = k.m->weights[TR_MODULE_VAE], .contract = &contract, .config = config,
-        .weight_bytes = tr_weights_bytes(k.m->weights[TR_MODULE_TRANSFORMER]) + tr_weights_bytes(k.m->weights[TR_MODULE_CONTROLNET]),
+        .weight_bytes = tr_train_weight_bytes(k.m),
         .measure = measure, .sheet = a->sample_count > 0 ? sheet : NULL, .self = &k,
     };
     TR_TRY(tr_run(&env, a, &k.specs));
@@ -150,5 +187,7 @@ done:
     tr_bundle_close(k.m);
     tr_check_free(check);
     tr_dataset_free(data);
+    t->host.memory_max = memory_max;
+    tr_train_restore(t->host.device, dtype);
     return st;
 }

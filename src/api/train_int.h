@@ -25,8 +25,14 @@ void tr_train_sheets_free(tr_train_sheets *k);  /* NULL is welcome */
 /* As tr_run_env's. */
 TR_CHECKED tress_status tr_train_sheets_draw(tr_train_sheets *k, tr_image **out, const tr_data_item *const *item, int n, bool bare);
 
-/* Bytes that a step takes beside the weights, and operations (flops may be NULL), with the networks opened on a device that computes nothing. */
-TR_CHECKED tress_status tr_train_measure(int64_t *bytes, double *flops, const tr_host *like, const tress_model_args *model, const tr_trainer_spec *spec,
+/* A GPU computes in the type that --mixed-precision names, until restore gives its own back; the CPU always in F32. Fails: ARG. */
+TR_CHECKED tress_status tr_train_set_precision(tr_device *d, tress_precision p);
+void tr_train_restore(tr_device *d, tr_dtype t);
+/* Of the networks that train and, on a GPU, of the VAE, which stays there for latents and sheets. */
+int64_t tr_train_weight_bytes(const tr_bundle *m);
+
+/* What a step takes, with the networks opened on a device that computes nothing. */
+TR_CHECKED tress_status tr_train_measure(tr_rehearsal *out, const tr_host *like, const tress_model_args *model, const tr_trainer_spec *spec,
                                          int64_t batch, int64_t h, int64_t w);
 
 #ifdef __cplusplus

@@ -9,7 +9,7 @@ typedef struct generate_args {
     model_args    model;
     sampling_args sampling;
     drawing_args  drawing;
-    const char   *out, *control_out, *alpha_out;
+    const char   *out, *control_out, *alpha_out, *overlay_out;
     bool          dry_run;
 } generate_args;
 
@@ -21,6 +21,7 @@ static const cli_option options[] = {
     { OPT_OUT, "out", offsetof(generate_args, out), 0, 0, NULL, "the picture: .png (its making is kept inside), .jpg or .webp", .letter = 'o', .required = true },
     { OPT_OUT, "control-out", offsetof(generate_args, control_out), 0, 0, NULL, "also write the control picture as it was used" },
     { OPT_OUT, "alpha-out", offsetof(generate_args, alpha_out), 0, 0, NULL, "also write the composite's alpha: the photo's own pixels where it is 0" },
+    { OPT_OUT, "overlay-out", offsetof(generate_args, overlay_out), 0, 0, NULL, "also write the photo with the matte in red and the strokes in green, to check --place; with --dry-run that alone" },
     { OPT_FLAG, "dry-run", offsetof(generate_args, dry_run), 0, 0, NULL, "check everything and say what would be drawn, but draw nothing" },
     MODEL_OPTIONS(generate_args, model),
     SAMPLING_OPTIONS(generate_args, sampling),
@@ -35,9 +36,11 @@ static tress_status check(const generate_args *a)
     tress_status st = drawing_check(&a->drawing, &a->sampling);
     if (st != TRESS_OK) return st;
     if (a->alpha_out && !a->drawing.photo) return cli_fail(TRESS_E_ARG, "--alpha-out needs --photo and --matte");
+    if (a->overlay_out && !a->drawing.photo) return cli_fail(TRESS_E_ARG, "--overlay-out needs --photo and --matte");
     if (a->control_out && !a->drawing.sketch) return cli_fail(TRESS_E_ARG, "--control-out needs --sketch");
-    const struct { const char *option, *path; } outs[] = { { "-o", a->out }, { "--control-out", a->control_out }, { "--alpha-out", a->alpha_out } };
-    for (int i = 0; i < 3; i++) {
+    const struct { const char *option, *path; } outs[] = { { "-o", a->out }, { "--control-out", a->control_out }, { "--alpha-out", a->alpha_out },
+                                                               { "--overlay-out", a->overlay_out } };
+    for (int i = 0; i < 4; i++) {
         for (int k = 0; outs[i].path && k < i; k++)
             if (outs[k].path && strcmp(outs[i].path, outs[k].path) == 0)
                 return cli_fail(TRESS_E_ARG, "%s and %s are both %s", outs[k].option, outs[i].option, outs[i].path);
@@ -74,9 +77,11 @@ static tress_status run(tress *t, const void *args)
         tress_model_args ma = model_args_of(&a->model);
         ma.no_control = !a->drawing.sketch;
         g.dry_run = a->dry_run;
+        g.overlay = a->overlay_out != NULL;
         st = tress_model_open(t, &m, &ma);
     }
     if (st == TRESS_OK) st = tress_generate(m, &g, &r);
+    if (st == TRESS_OK && tress_result_overlay(r)) st = tress_image_save(t, tress_result_overlay(r), a->overlay_out, NULL);
     if (st == TRESS_OK && !a->dry_run) st = save(t, a, r);
     if (st == TRESS_OK && a->dry_run && tress_result_json(r, 0)) printf("%s\n", tress_result_json(r, 0));
     if (st == TRESS_OK && a->sampling.seed.random && !a->dry_run) cli_line("", cli_format("seed %llu", (unsigned long long)tress_result_seed(r)));

@@ -75,7 +75,7 @@ static tress_status run(tress *t, const void *args)
 }
 
 const cli_command cli_train = {
-    "train", "teach a LoRA hair from photos, mattes and sketches", sizeof(train_args), options, run,
+    "train", "teach a LoRA hair from photos, mattes and sketches", sizeof(train_args), options, run, .gpu = true,
     .text = "Adapters on the attention of the frozen transformer learn, and nothing else. They are shown the sketch\n"
             "through the frozen ControlNet, no words, and are scored inside the matte alone; docs/train.md tells how.\n"
             "RUN/loss.svg and RUN/samples/ show how it goes, RUN/lora.safetensors is the result.\n"

@@ -15,6 +15,12 @@ tress_status drawing_check(const drawing_args *d, const sampling_args *s)
         if (d->old_matte) return without_photo("--old-matte");
         if (d->place.on) return without_photo("--place");
         if (d->inpaint) return without_photo("--inpaint");
+        if (d->reference > TRESS_REFERENCE_OFF) return without_photo("--reference");
+        if (d->draw_tokens) return without_photo("--draw-tokens edit");
+        if (d->colour_start > 0) return without_photo("--colour-start");
+        if (d->colour_guide > 0) return without_photo("--colour-guide");
+        if (d->colour_reference > 0) return without_photo("--colour-reference");
+        if (d->control_outside >= 0) return without_photo("--control-strength-outside");
         if (d->strength < 1) return without_photo("--strength below 1");
     }
     if (d->place.on && !d->sketch) return cli_fail(TRESS_E_ARG, "--place needs --sketch");
@@ -59,8 +65,17 @@ tress_status drawing_open(tress *t, drawing_pictures *p, tress_generate_args *g,
     g->inpaint = d->inpaint;
     g->reference = (tress_reference)d->reference;
     g->reference_strength = (float)d->reference_strength;
+    g->reference_rows = d->reference_rows;
+    g->reference_first = d->reference_first;
+    g->reference_last = d->reference_last;
+    g->draw_tokens = (tress_draw_tokens)d->draw_tokens;
+    g->control_strength_outside = (float)d->control_outside;
+    g->colour_start = (float)d->colour_start;
+    g->colour_guide = (float)d->colour_guide;
+    g->colour_reference = (float)d->colour_reference;
     g->edit_grow = d->edit_grow;
     g->place = d->place;
+    g->blend = (tress_blend)d->blend;
     g->control_image = (tress_control_image)d->control_image;
     g->max_sequence_length = d->max_sequence_length;
     g->vae_band = d->vae_band;

@@ -12,8 +12,9 @@ extern "C" {
 typedef struct drawing_args {
     const char *sketch, *photo, *matte, *old_matte, *prompt, *negative, *latents_in, *latents_out, *embeds_in;
     bool        zero_text, inpaint;
-    int         zero_text_rows, batch, reference, edit_grow, control_image, max_sequence_length, vae_band;
-    double      strength, reference_strength;
+    int         zero_text_rows, batch, reference, edit_grow, blend, control_image, max_sequence_length, vae_band;
+    int         reference_rows, reference_first, reference_last, draw_tokens;
+    double      strength, reference_strength, control_outside, colour_start, colour_guide, colour_reference;
     cli_size    size;
     tress_place place;
 } drawing_args;
@@ -31,15 +32,27 @@ typedef struct drawing_args {
       "how the sketch becomes the control picture; raw takes the file as it is", .choices = "lines|canny|colour|raw" },                    \
     { .kind = OPT_GROUP, .help = "Into a photo" },                                                                                         \
     { OPT_PATH, "photo", offsetof(args, d.photo), 0, 0, NULL, "the photo that gets the hair; needs --matte" },                             \
-    { OPT_PATH, "matte", offsetof(args, d.matte), 0, 0, NULL, "where hair goes, white on black, as large as the photo" },                  \
+    { OPT_PATH, "matte", offsetof(args, d.matte), 0, 0, NULL, "where hair goes, white on black, as large as the photo, or as the sketch if that is placed" },                  \
     { OPT_PATH, "old-matte", offsetof(args, d.old_matte), 0, 0, NULL, "where the photo's own hair is, which may go too" },                 \
     { OPT_PLACE, "place", offsetof(args, d.place), 0, 0, NULL,                                                                             \
-      "lay the sketch on the photo: pixel of its centre, scale, degrees clockwise, flip 0 or 1" },                                         \
+      "lay the sketch, and a matte as large as it, on the photo: pixel of its centre, scale, degrees clockwise, flip 0 or 1" },                                         \
     { OPT_INT, "edit-grow", offsetof(args, d.edit_grow), -1, 4096, "-1", "pixels round the matte that may change; -1: 24 per 1024 of the photo" }, \
+    { OPT_CHOICE, "blend", offsetof(args, d.blend), 0, 0, "feather", "into the photo by one soft border, or octave by octave", .choices = "feather|bands" }, \
     { OPT_REAL, "strength", offsetof(args, d.strength), 0, 1, "1", "1: from pure noise; below, from the noised photo" },                   \
     { OPT_FLAG, "inpaint", offsetof(args, d.inpaint), 0, 0, NULL, "hold the surroundings by blending with the re-noised photo at each step" }, \
-    { OPT_CHOICE, "reference", offsetof(args, d.reference), 0, 0, "auto", "how the photo is referred to while drawing", .choices = "auto|off" }, \
-    { OPT_REAL, "reference-strength", offsetof(args, d.reference_strength), 0, 1, "0.5", "how strongly" }
+    { OPT_CHOICE, "reference", offsetof(args, d.reference), 0, 0, "auto",                                                                  \
+      "what of the photo the drawing attends to: off, clean (run once), staircase (noised, at some steps), noised (at all); auto: the LoRA's, else staircase", \
+      .choices = "auto|off|clean|staircase|noised" },                                                                                      \
+    { OPT_REAL, "reference-strength", offsetof(args, d.reference_strength), 0, 1, "0.5", "how strongly; 0 is off" },                       \
+    { OPT_INT, "reference-rows", offsetof(args, d.reference_rows), 16, 65536, "1536", "tokens of the photo at most, those nearest to what may change" }, \
+    { OPT_INT, "reference-first", offsetof(args, d.reference_first), -1, 1023, "-1", "first block that attends to it; -1: 8 of 38, likewise in other models" }, \
+    { OPT_INT, "reference-last", offsetof(args, d.reference_last), -1, 1023, "-1", "last block that attends to it; -1: 30 of 38, likewise in other models" }, \
+    { OPT_CHOICE, "draw-tokens", offsetof(args, d.draw_tokens), 0, 0, "all", "edit: only the tokens that may change are drawn, the reference stands for the others", \
+      .choices = "all|edit" },                                                                                                             \
+    { OPT_REAL, "control-strength-outside", offsetof(args, d.control_outside), -1, 10, "-1", "how strongly the sketch steers away from the matte; -1: as within" }, \
+    { OPT_REAL, "colour-start", offsetof(args, d.colour_start), 0, 1, "0", "the matte begins in the colours of the strokes, at this noise (0.92); 0: not" }, \
+    { OPT_REAL, "colour-guide", offsetof(args, d.colour_guide), 0, 1, "0", "lead what is coarse towards the colours of the strokes (0.3); 0: not" }, \
+    { OPT_REAL, "colour-reference", offsetof(args, d.colour_reference), 0, 4, "0", "the drawing attends to the colours of the strokes, by this weight; 0: not" }
 #define LATENT_OPTIONS(args, d)                                                                                                            \
     { .kind = OPT_GROUP, .help = "Inside" },                                                                                               \
     { OPT_PATH, "latents-in", offsetof(args, d.latents_in), 0, 0, NULL, "starting noise from a safetensors file, in place of the seed's" },  \

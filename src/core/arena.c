@@ -120,3 +120,20 @@ void tr_arena_pop(tr_arena *a, tr_arena_mark m)
 }
 
 size_t tr_arena_peak(const tr_arena *a) { return a->peak; }
+
+tress_status tr_arena_reserve(tr_arena *a, size_t n)
+{
+    TR_ASSERT(a->used == 0);
+    if (a->n_chunk > 0 && a->chunk[0].size >= n) return TRESS_OK;
+    give_from(a, 0);
+    a->i_chunk = 0;
+    return new_chunk(a, 0, n);
+}
+
+void tr_arena_trim(tr_arena *a)
+{
+    TR_ASSERT(a->used == 0);
+    give_from(a, 0);
+    a->i_chunk = 0;
+    a->peak = 0;
+}

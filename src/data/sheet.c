@@ -4,7 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#define RED 0.4f                                /* of the matte over the photo */
 #define FRAME 4                                 /* pixels */
 
 typedef struct sheet_job {
@@ -38,11 +37,7 @@ static tress_status overlay_matte(tr_planes rgb, const tr_image *img)
     st = tr_matte_read(&m, img, "the matte");
     if (st != TRESS_OK) return st == TRESS_E_OOM ? st : TRESS_OK;
     TR_TRY(tr_resize(&small, m, rgb.w, rgb.h, TR_FILTER_BILINEAR));
-    for (int c = 0; c < 3; c++)
-        for (int64_t i = 0; i < (int64_t)rgb.w * rgb.h; i++) {
-            float *v = tr_plane(rgb, c) + i;
-            *v += RED * small.data[i] * ((c == 0 ? 1.0f : 0.0f) - *v);
-        }
+    TR_TRY(tr_overlay(rgb, small, (tr_planes){ 0 }));
 done:
     tr_planes_fini(&m);
     tr_planes_fini(&small);
@@ -51,14 +46,14 @@ done:
 
 static tress_status overlay_strokes(tr_planes rgb, const tr_image *img)
 {
+    tress_status st = TRESS_OK;
     tr_planes s = { 0 };
-    const tress_status st = tr_sketch_render(&s, img, rgb.w, rgb.h, TRESS_CONTROL_LINES);
+    st = tr_sketch_render(&s, img, rgb.w, rgb.h, TRESS_CONTROL_LINES);
     if (st != TRESS_OK) return st == TRESS_E_OOM ? st : TRESS_OK;
-    for (int c = 0; c < 3; c++)
-        for (int64_t i = 0; i < (int64_t)rgb.w * rgb.h; i++)
-            if (s.data[i] > 0) tr_plane(rgb, c)[i] = c == 1 ? 1.0f : 0.0f;
+    TR_TRY(tr_overlay(rgb, (tr_planes){ 0 }, (tr_planes){ 1, s.h, s.w, s.data }));   /* its three planes are one */
+done:
     tr_planes_fini(&s);
-    return TRESS_OK;
+    return st;
 }
 
 static tress_status draw_item(void *self, int64_t i, int i_thread)

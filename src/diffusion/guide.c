@@ -13,17 +13,29 @@ struct tr_guide {
     tr_tensor  x, v;                            /* [n_row, 16, h, w] */
     tr_tensor  v_skip;                          /* [b, 16, h, w], or none */
     tr_tensor  tokens;                          /* [n_row, t, d] */
+    int64_t    n_drawn;                         /* tokens: t, or those of a.row */
+    tr_tensor  drawn;                           /* [n_row, n_drawn, d]: those, or none: all are */
+    int32_t   *place;                           /* [t] as in tr_mmdit_args, or NULL */
+    tr_tensor  control_gate;                    /* [n_drawn, d]: a.control_row across, or none */
     tr_tensor  context, pooled;                 /* [n_row, n, d_context], [n_row, d_pooled] */
     tr_tensor  condition;                       /* [n_control, c, h, w] */
     tr_tensor  control_context;                 /* [n_control, n * repeat, d_context], for a net that reads words */
     tr_tensor  control_pooled;                  /* [n_control, d_pooled] */
-    tr_tensor  residual[TR_BLOCK_MAX];          /* [n_row, t, d] */
+    tr_tensor  residual[TR_BLOCK_MAX];          /* [n_row, n_drawn, d] */
     int        n_residual;
     float     *timestep;                        /* [n_row] */
     /* What depends on time and the pooled text alone, of n_window steps from window_begin on. */
     tr_tensor  mods, control_mods;              /* [n_window n_row, width], [n_window n_control, width]; or none */
     int        n_window, window_begin;          /* window_begin < 0: not made yet */
     float     *window_time;                     /* [n_window n_row] */
+    tr_tensor  mods_now, control_mods_now;      /* of this step, always at the same place: [n_row, width], [n_control, width] */
+    struct way {                                /* steps that queue the same ops */
+        int         n_met;
+        const void *v, *x;
+        tr_record  *record;
+    } way[4 << TR_SEE_MAX];                     /* with ControlNet: 1, with the pass that skips blocks: 2, with reference i: 4 << i */
+    tr_mmdit_see see[TR_SEE_MAX];               /* of this step */
+    int        n_see;
 };
 
 #define WINDOW_MAX 32                           /* steps: 160 MB for SD3.5-Large in 16 bits, both branches */
@@ -124,10 +136,16 @@ done:
     return st;
 }
 
-/* The rows of this step, or none. */
-static tr_tensor mods_of(const tr_guide *g, tr_tensor mods, int64_t n, int step)
+/* The rows of this step to where they are looked for. */
+static tress_status fetch_mods(tr_guide *g, tr_stream *s, int step)
 {
-    return tr_is_none(mods) ? mods : tr_slice(mods, 0, (step - g->window_begin) * n, n);
+    tress_status st = TRESS_OK;
+    TR_TRY(turn_window(g, s, step));
+    const int64_t at = step - g->window_begin;
+    if (!tr_is_none(g->mods)) TR_TRY(tr_copy(s, g->mods_now, tr_slice(g->mods, 0, at * g->n_row, g->n_row)));
+    if (!tr_is_none(g->control_mods)) TR_TRY(tr_copy(s, g->control_mods_now, tr_slice(g->control_mods, 0, at * g->n_control, g->n_control)));
+done:
+    return st;
 }
 
 static tress_status take_window(tr_guide *g)
@@ -139,8 +157,13 @@ static tress_status take_window(tr_guide *g)
     g->n_window = g->a.n_step < WINDOW_MAX ? g->a.n_step : WINDOW_MAX;
     TR_TRY(tr_alloc_array(&p, (int64_t)g->n_window * g->n_row, sizeof(float)));
     g->window_time = p;
-    TR_TRY(take(g, &g->mods, TR_DIMS((int64_t)g->n_window * g->n_row, tr_mmdit_mod_width(g->a.transformer))));
-    if (g->a.controlnet) TR_TRY(take(g, &g->control_mods, TR_DIMS((int64_t)g->n_window * g->n_control, tr_controlnet_mod_width(g->a.controlnet))));
+    const int64_t width = tr_mmdit_mod_width(g->a.transformer);
+    TR_TRY(take(g, &g->mods, TR_DIMS((int64_t)g->n_window * g->n_row, width)));
+    TR_TRY(take(g, &g->mods_now, TR_DIMS(g->n_row, width)));
+    if (!g->a.controlnet) return TRESS_OK;
+    const int64_t control_width = tr_controlnet_mod_width(g->a.controlnet);
+    TR_TRY(take(g, &g->control_mods, TR_DIMS((int64_t)g->n_window * g->n_control, control_width)));
+    TR_TRY(take(g, &g->control_mods_now, TR_DIMS(g->n_control, control_width)));
 done:
     return st;
 }
@@ -154,8 +177,7 @@ static tress_status prepare_control(tr_guide *g, tr_stream *s)
     const tr_controlnet_config *k = tr_controlnet_get_config(a->controlnet);
     const bool zero = a->control_pooled_zero || k->zero_pooled;
     const int64_t b = g->b, repeat = a->context_repeat > 1 ? a->context_repeat : 1, n = a->context.shape[1];
-    const int64_t t = (int64_t)(g->h / c->patch) * (g->w / c->patch), d = (int64_t)c->n_head * c->d_head;
-    const int64_t channels = a->condition.shape[1];
+    const int64_t d = (int64_t)c->n_head * c->d_head, channels = a->condition.shape[1];
 
     g->n_control = zero && !k->d_context ? g->b : g->n_row;         /* nothing tells the branches apart: one pass for both */
     TR_TRY(take(g, &g->condition, TR_DIMS(g->n_control, channels, g->h, g->w)));
@@ -174,7 +196,11 @@ static tress_status prepare_control(tr_guide *g, tr_stream *s)
                               tr_slice(g->cfg && begin == 0 ? a->context_neg : a->context, 1, i / repeat, 1)));
     }
     g->n_residual = k->n_block;
-    for (int i = 0; i < g->n_residual; i++) TR_TRY(take(g, &g->residual[i], TR_DIMS(g->n_row, t, d)));
+    for (int i = 0; i < g->n_residual; i++) TR_TRY(take(g, &g->residual[i], TR_DIMS(g->n_row, g->n_drawn, d)));
+    if (a->control_row) {
+        TR_TRY(take(g, &g->control_gate, TR_DIMS(g->n_drawn, d)));
+        for (int64_t i = 0; i < g->n_drawn; i++) TR_TRY(tr_set(s, tr_slice(g->control_gate, 0, i, 1), a->control_row[i]));
+    }
 done:
     return st;
 }
@@ -194,7 +220,7 @@ tress_status tr_guide_new(tr_guide **out, tr_stream *s, const tr_guide_args *a, 
     g->w = w;
     g->cfg = !tr_is_none(a->context_neg);
     g->n_row = g->cfg ? 2 * b : b;
-    if (a->control_strength == 0) g->a.controlnet = NULL;
+    if (a->control_strength == 0 && !a->control_row) g->a.controlnet = NULL;
     TR_TRY(check(g));
 
     const tr_mmdit_config *c = tr_mmdit_get_config(a->transformer);
@@ -206,6 +232,14 @@ tress_status tr_guide_new(tr_guide **out, tr_stream *s, const tr_guide_args *a, 
     TR_TRY(take(g, &g->tokens, TR_DIMS(g->n_row, t, d)));
     TR_TRY(take(g, &g->context, TR_DIMS(g->n_row, a->context.shape[1], c->d_context)));
     TR_TRY(take(g, &g->pooled, TR_DIMS(g->n_row, c->d_pooled)));
+    g->n_drawn = a->row ? a->n_row : t;
+    if (a->row) {
+        TR_TRY(take(g, &g->drawn, TR_DIMS(g->n_row, g->n_drawn, d)));
+        TR_TRY(tr_alloc_array(&p, t, sizeof *g->place));
+        g->place = p;
+        for (int64_t i = 0; i < t; i++) g->place[i] = (int32_t)a->n_row;
+        for (int64_t i = 0; i < a->n_row; i++) g->place[a->row[i]] = (int32_t)i;
+    }
     if (a->n_skip > 0 && g->cfg) TR_TRY(take(g, &g->v_skip, TR_DIMS(b, c->channels_out, h, w)));
     if (g->cfg) {
         TR_TRY(spread(s, g->context, 0, b, a->context_neg));
@@ -225,12 +259,14 @@ done:
 void tr_guide_free(tr_guide *g)
 {
     if (!g) return;
+    for (size_t i = 0; i < sizeof g->way / sizeof *g->way; i++) tr_record_free(g->way[i].record);
     tr_tensor *const all[] = { &g->x, &g->v, &g->v_skip, &g->tokens, &g->context, &g->pooled, &g->condition, &g->control_context,
-                               &g->control_pooled, &g->mods, &g->control_mods };
+                               &g->control_pooled, &g->mods, &g->control_mods, &g->mods_now, &g->control_mods_now, &g->drawn, &g->control_gate };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!tr_is_none(*all[i])) tr_device_give(g->device, *all[i]);
     for (int i = 0; i < g->n_residual; i++)
         if (!tr_is_none(g->residual[i])) tr_device_give(g->device, g->residual[i]);
+    tr_free(g->place);
     tr_free(g->timestep);
     tr_free(g->window_time);
     tr_free(g);
@@ -249,7 +285,7 @@ static bool skip_on(const tr_guide *g, int step)
     return !tr_is_none(g->v_skip) && (float)step > n * g->a.skip_start && (float)step < n * g->a.skip_end;
 }
 
-static tress_status run_control(tr_guide *g, tr_stream *s, int step)
+static tress_status run_control(tr_guide *g, tr_stream *s)
 {
     tress_status st = TRESS_OK;
     const int64_t n = g->n_control;
@@ -258,9 +294,15 @@ static tress_status run_control(tr_guide *g, tr_stream *s, int step)
     const tr_controlnet_args c = {
         .x = tr_slice(g->x, 0, 0, n), .tokens = tr_slice(g->tokens, 0, 0, n), .condition = g->condition,
         .context = g->control_context, .pooled = g->control_pooled,
-        .timestep = tr_view(g->timestep, TR_F32, TR_DIMS(n)), .mods = mods_of(g, g->control_mods, n, step), .residual = residual,
+        .timestep = tr_view(g->timestep, TR_F32, TR_DIMS(n)), .mods = g->control_mods_now, .residual = residual,
+        .row = g->a.row, .n_row = g->a.n_row,
     };
     TR_TRY(tr_controlnet_forward(g->a.controlnet, s, &c));
+    for (int i = 0; !tr_is_none(g->control_gate) && i < g->n_residual; i++)
+        for (int64_t j = 0; j < n; j++) {
+            const tr_tensor rows = tr_index(residual[i], 0, j);
+            TR_TRY(tr_gate(s, rows, rows, g->control_gate));
+        }
     if (n < g->n_row)
         for (int i = 0; i < g->n_residual; i++)
             TR_TRY(tr_copy(s, tr_slice(g->residual[i], 0, n, g->n_row - n), residual[i]));
@@ -268,28 +310,40 @@ done:
     return st;
 }
 
-tress_status tr_guide_velocity(void *self, tr_stream *s, tr_tensor v, tr_tensor x, float sigma, int step)
+/* The references brought to this step; *way gains those that are seen. */
+static tress_status look(tr_guide *g, tr_stream *s, float sigma, int step, int *way)
 {
-    tr_guide *g = self;
+    tress_status st = TRESS_OK;
+    g->n_see = 0;
+    for (int i = 0; i < g->a.n_refer; i++) {
+        bool on = false;
+        TR_TRY(tr_refer_step(g->a.refer[i], s, sigma, step, &g->see[g->n_see], &on));
+        g->n_see += on;
+        *way += on ? 4 << i : 0;
+    }
+done:
+    return st;
+}
+
+/* Everything that a step queues once its modulation and its references are there. */
+static tress_status run_step(tr_guide *g, tr_stream *s, tr_tensor v, tr_tensor x, bool control, bool skip)
+{
     tress_status st = TRESS_OK;
     const int64_t b = g->b, n_row = g->n_row;
-    const bool control = control_on(g, step);
-    for (int i = 0; i < n_row; i++) g->timestep[i] = 1000.0f * sigma;
-
-    TR_TRY(turn_window(g, s, step));
     TR_TRY(tr_copy(s, tr_slice(g->x, 0, 0, b), x));
     TR_TRY(tr_mmdit_embed(g->a.transformer, s, tr_slice(g->tokens, 0, 0, b), x));
     if (g->cfg) {                                                   /* both branches start from the same tokens */
         TR_TRY(tr_copy(s, tr_slice(g->x, 0, b, b), x));
         TR_TRY(tr_copy(s, tr_slice(g->tokens, 0, b, b), tr_slice(g->tokens, 0, 0, b)));
     }
-    if (control) TR_TRY(run_control(g, s, step));
+    if (control) TR_TRY(run_control(g, s));
+    if (g->place) TR_TRY(tr_mmdit_gather(s, g->drawn, g->tokens, g->a.row));
     tr_mmdit_args m = {
-        .x = g->x, .tokens = g->tokens, .context = g->context, .pooled = g->pooled,
+        .x = g->x, .tokens = g->place ? g->drawn : g->tokens, .place = g->place, .n_row = g->n_drawn, .context = g->context, .pooled = g->pooled,
         .context_logw = g->a.context_repeat > 1 ? logf((float)g->a.context_repeat) : 0.0f,
-        .timestep = tr_view(g->timestep, TR_F32, TR_DIMS(n_row)), .mods = mods_of(g, g->mods, n_row, step),
+        .timestep = tr_view(g->timestep, TR_F32, TR_DIMS(n_row)), .mods = g->mods_now,
         .residual = control ? g->residual : NULL, .n_residual = control ? g->n_residual : 0,
-        .residual_scale = g->a.control_strength, .residual_last = g->a.control_last,
+        .residual_scale = g->a.control_row ? 1 : g->a.control_strength, .see = g->see, .n_see = g->n_see, .residual_last = g->a.control_last,
         .out = g->cfg ? g->v : v,
     };
     TR_TRY(tr_mmdit_forward(g->a.transformer, s, &m));
@@ -297,9 +351,9 @@ tress_status tr_guide_velocity(void *self, tr_stream *s, tr_tensor v, tr_tensor 
 
     const tr_tensor vu = tr_slice(g->v, 0, 0, b), vc = tr_slice(g->v, 0, b, b);
     TR_TRY(tr_axpby(s, v, g->a.cfg_scale, vc, 1.0f - g->a.cfg_scale, vu));
-    if (skip_on(g, step)) {                                         /* the vendor's third pass: words, no ControlNet */
+    if (skip) {                                                     /* the vendor's third pass: words, no ControlNet */
         m.x = tr_slice(g->x, 0, b, b);
-        m.tokens = tr_slice(g->tokens, 0, b, b);
+        m.tokens = tr_slice(m.tokens, 0, b, b);
         m.context = tr_slice(g->context, 0, b, b);
         m.pooled = tr_slice(g->pooled, 0, b, b);
         m.timestep = tr_view(g->timestep, TR_F32, TR_DIMS(b));
@@ -313,6 +367,43 @@ tress_status tr_guide_velocity(void *self, tr_stream *s, tr_tensor v, tr_tensor 
         TR_TRY(tr_axpby(s, v, 1.0f, v, g->a.skip_scale, vc));
         TR_TRY(tr_axpby(s, v, 1.0f, v, -g->a.skip_scale, g->v_skip));
     }
+done:
+    return st;
+}
+
+#define MEET_BEFORE 2                           /* the first step takes scratch piece by piece, the second in one */
+
+/* The same by one call, once such steps have been met. */
+static tress_status replay_step(struct way *w, tr_guide *g, tr_stream *s, tr_tensor v, tr_tensor x, bool control, bool skip)
+{
+    tress_status st = TRESS_OK;
+    if (w->v != v.data || w->x != x.data) {
+        tr_record_free(w->record);
+        *w = (struct way){ .v = v.data, .x = x.data };
+    }
+    if (w->n_met++ < MEET_BEFORE || !tr_stream_records(s) || tr_is_none(g->mods) || g->a.weights_travel) return run_step(g, s, v, x, control, skip);
+    if (!w->record) {
+        TR_TRY(tr_record_begin(s));
+        st = run_step(g, s, v, x, control, skip);
+        const tress_status ended = tr_record_end(s, st == TRESS_OK ? &w->record : NULL);
+        if (st == TRESS_OK) st = ended;
+        if (st != TRESS_OK) goto done;
+    }
+    TR_TRY(tr_record_run(w->record));
+done:
+    return st;
+}
+
+tress_status tr_guide_velocity(void *self, tr_stream *s, tr_tensor v, tr_tensor x, float sigma, int step)
+{
+    tr_guide *g = self;
+    tress_status st = TRESS_OK;
+    const bool control = control_on(g, step), skip = skip_on(g, step);
+    for (int i = 0; i < g->n_row; i++) g->timestep[i] = 1000.0f * sigma;
+    int way = control + 2 * skip;
+    TR_TRY(fetch_mods(g, s, step));
+    TR_TRY(look(g, s, sigma, step, &way));
+    TR_TRY(replay_step(&g->way[way], g, s, v, x, control, skip));
 done:
     return st;
 }

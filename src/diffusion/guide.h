@@ -3,6 +3,7 @@
 #ifndef TRESS_DIFFUSION_GUIDE_H
 #define TRESS_DIFFUSION_GUIDE_H
 
+#include "diffusion/refer.h"
 #include "diffusion/sampler.h"
 #include "model/model.h"
 
@@ -20,14 +21,20 @@ typedef struct tr_guide_args {
     tr_tensor condition;                        /* [1 or b, 16 (+ extra), h, w] latent of the control picture, or none */
     float     cfg_scale;                        /* v = v_neg + cfg_scale (v - v_neg) */
     float     control_strength, control_start, control_end;
+    const float *control_row;                   /* [tokens that are drawn] host, or NULL: the strength at each, in place of the one above */
     bool      control_last;                     /* TRESS_LAST_VENDOR: the residual is added after the last block too */
     bool      control_pooled_zero;              /* zeros for the ControlNet's pooled vector */
     const int *skip;                            /* [n_skip] blocks left out of a third pass; borrowed */
     int       n_skip;
     float     skip_scale, skip_start, skip_end;
+    tr_refer *refer[TR_SEE_MAX];                /* borrowed: seen in both branches */
+    int       n_refer;
+    const int32_t *row;                         /* [n_row] host, rising, borrowed: the tokens that are drawn, also by the ControlNet; the velocity */
+    int64_t   n_row;                            /* elsewhere is 0. NULL: all */
     int       n_step;                           /* steps that run: the unit of the intervals */
     const float *sigma;                         /* [n_step] of every step, borrowed: what depends on time alone is then made for many steps at
                                                    once; NULL: at each step anew */
+    bool      weights_travel;                   /* some come from host memory at each step: what a step queues is not recorded */
 } tr_guide_args;
 
 typedef struct tr_guide tr_guide;

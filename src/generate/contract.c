@@ -12,13 +12,19 @@ const char *tr_control_image_name(tress_control_image v)
 const char *tr_control_range_name(tress_control_range v) { return v == TRESS_RANGE_VENDOR ? "vendor" : "signed"; }
 const char *tr_control_last_name(tress_control_last v) { return v == TRESS_LAST_VENDOR ? "vendor" : "diffusers"; }
 const char *tr_control_pooled_name(tress_control_pooled v) { return v == TRESS_POOLED_TEXT ? "text" : "zero"; }
+const char *tr_reference_name(tress_reference v)
+{
+    static const char *const name[] = { "auto", "off", "clean", "staircase", "noised" };
+    return (unsigned)v < 5 ? name[v] : "unknown";
+}
+
 const char *tr_sampler_name(tress_sampler v) { return v == TRESS_SAMPLER_EULER ? "euler" : "dpmpp-2m"; }
 
-tress_status tr_contract_keep(const tr_bundle *m, const tress_generate_args *a, int width, int height)
+tress_status tr_contract_keep(const tr_bundle *m, const tress_generate_args *a, tress_reference reference, int width, int height)
 {
     tress_status st = TRESS_OK;
     tr_str told = { 0 };
-    tr_contract used = { .present = true, .reference = "off", .resolution = width > height ? width : height,
+    tr_contract used = { .present = true, .resolution = width > height ? width : height,
                          .zero_text_rows = a->zero_text ? a->zero_text_rows : 0, .vae_shift = m->vae_config.shift };
     if (m->weights[TR_MODULE_CONTROLNET]) {
         snprintf(used.control_image, sizeof used.control_image, "%s", tr_control_image_name(a->control_image));
@@ -35,6 +41,8 @@ tress_status tr_contract_keep(const tr_bundle *m, const tress_generate_args *a, 
         }
         if (*trained.base && !*used.base) TR_TRY(tr_fingerprint(used.base, m->weights[TR_MODULE_TRANSFORMER]));
         if (*trained.control && !*used.control && m->weights[TR_MODULE_CONTROLNET]) TR_TRY(tr_fingerprint(used.control, m->weights[TR_MODULE_CONTROLNET]));
+        /* Trained without a reference it binds to none, and without a photo there is none to bind. */
+        snprintf(used.reference, sizeof used.reference, "%s", a->photo && strcmp(trained.reference, "off") != 0 ? tr_reference_name(reference) : "");
         st = tr_contract_compare(&trained, &used, file, &told);
         if (st == TRESS_E_CONTRACT && m->args.ignore_contract) {
             tr_host_note(m->host, "%s", tr_message());

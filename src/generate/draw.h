@@ -12,7 +12,7 @@ extern "C" {
 struct tress_result {
     int        n;                               /* pictures wanted; on a device that computes nothing there are none */
     tr_image **image;                           /* [n] owned, NULL where there is none */
-    tr_image  *control, *alpha;                 /* owned; NULL: none */
+    tr_image  *control, *alpha, *overlay;       /* owned; NULL: none */
     uint64_t   seed;
     int        width, height;                   /* drawn at */
     char     **parameters, **json;              /* [n] owned */
@@ -28,8 +28,15 @@ void tr_result_free(tr_result *r);
 bool tr_draw_controls(const tr_bundle *m, const tress_generate_args *a);
 /* Of the networks alone, for probes: x [b, c, h, w] from noise to latent in place. condition may be none. after may be NULL. */
 struct tr_words;
+typedef struct tr_draw_more {                   /* what a photo adds; members as in tr_guide_args */
+    tr_refer *refer[TR_SEE_MAX];
+    int       n_refer;
+    const int32_t *row;
+    int64_t   n_row;
+    const float *control_row;
+} tr_draw_more;
 TR_CHECKED tress_status tr_draw_latents(tr_bundle *m, tr_stream *s, tr_tensor x, const tress_generate_args *a, const tr_schedule *schedule,
-                                        const struct tr_words *words, tr_tensor condition,
+                                        const struct tr_words *words, tr_tensor condition, const tr_draw_more *more /* NULL: nothing */,
                                         tress_status (*after)(void *self, tr_stream *s, tr_tensor x, tr_tensor x0_guess, float sigma_next, int step),
                                         void *after_self);
 

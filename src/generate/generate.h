@@ -2,6 +2,7 @@
  * training previews and the server all draw by this room. It never prints: hooks tell. */
 #ifndef TRESS_GENERATE_GENERATE_H
 #define TRESS_GENERATE_GENERATE_H
+#include "generate/around.h"
 #include "generate/bundle.h"
 #include "generate/canvas.h"
 #include "generate/contract.h"

@@ -122,7 +122,7 @@ static json_t *loras_of(const tr_bundle *m)
     return list;
 }
 
-tress_status tr_metadata_json(char **out, const tr_bundle *m, const tress_generate_args *a, const tr_result *r, int i)
+tress_status tr_metadata_json(char **out, const tr_bundle *m, const tress_generate_args *a, tress_reference reference, const tr_result *r, int i)
 {
     tress_status st = TRESS_OK;
     char *text = NULL;
@@ -142,12 +142,16 @@ tress_status tr_metadata_json(char **out, const tr_bundle *m, const tress_genera
                           "control_strength", (double)a->control_strength, "control_start", (double)a->control_start,
                           "control_end", (double)a->control_end) : json_object();
     json_t *place = json_pack("[f, f, f, f, b]", a->place.x, a->place.y, a->place.scale, a->place.rotate, a->place.flip);
-    json_t *rest = json_pack("{s:o, s:b, s:i, s:o, s:f, s:f, s:f, s:i, s:o, s:o, s:s, s:f}",
-                          "lora", loras_of(m), "photo", a->photo != NULL, "edit_grow", a->edit_grow, "skip_layer", skip,
+    json_t *rest = json_pack("{s:o, s:b, s:i, s:s, s:o, s:f, s:f, s:f, s:i, s:o, s:o, s:s, s:f, s:i, s:i, s:i, s:s, s:f, s:f, s:f, s:f}",
+                          "lora", loras_of(m), "photo", a->photo != NULL, "edit_grow", a->edit_grow,
+                          "blend", a->blend == TRESS_BLEND_BANDS ? "bands" : "feather", "skip_layer", skip,
                           "skip_layer_scale", (double)a->skip_layer_scale, "skip_layer_start", (double)a->skip_layer_start,
                           "skip_layer_end", (double)a->skip_layer_end, "max_sequence_length", a->max_sequence_length,
                           "latents_in", text_of(a->latents_in), "embeds_in", text_of(a->embeds_in),
-                          "reference", a->reference == TRESS_REFERENCE_AUTO ? "auto" : "off", "reference_strength", (double)a->reference_strength);
+                          "reference", tr_reference_name(reference), "reference_strength", (double)a->reference_strength,
+                          "reference_rows", a->reference_rows, "reference_first", a->reference_first, "reference_last", a->reference_last,
+                          "draw_tokens", a->draw_tokens == TRESS_DRAW_EDIT ? "edit" : "all", "control_strength_outside", (double)a->control_strength_outside,
+                          "colour_start", (double)a->colour_start, "colour_guide", (double)a->colour_guide, "colour_reference", (double)a->colour_reference);
     skip = NULL;                                                    /* json_pack took it, also where it failed */
     if (!o || !control || !place || !rest || json_object_update(o, control) || json_object_update(o, rest) ||
         (a->place.on && json_object_set(o, "place", place)))

@@ -11,8 +11,8 @@ extern "C" {
 /* The `parameters` text of stable-diffusion-webui, which ComfyUI and the picture sites read too: the prompt, a line "Negative prompt: ..",
  * a line "Steps: .., Sampler: .., CFG scale: .., Seed: .., Size: WxH, Model: ..". *out is new. */
 TR_CHECKED tress_status tr_metadata_parameters(char **out, const tr_bundle *m, const tress_generate_args *a, const tr_result *r, int i);
-/* Everything, as a JSON object with generate's option names as keys. *out is new. */
-TR_CHECKED tress_status tr_metadata_json(char **out, const tr_bundle *m, const tress_generate_args *a, const tr_result *r, int i);
+/* Everything, as a JSON object with generate's option names as keys. reference: the policy that was followed. *out is new. */
+TR_CHECKED tress_status tr_metadata_json(char **out, const tr_bundle *m, const tress_generate_args *a, tress_reference reference, const tr_result *r, int i);
 
 #ifdef __cplusplus
 }

@@ -5,6 +5,11 @@
 
 #include <math.h>
 
+double tr_edit_radius(int width, int height, int grow)
+{
+    return grow >= 0 ? grow : ceil(24.0 * (width > height ? width : height) / 1024);
+}
+
 tress_status tr_composite_alpha(tr_planes *out, tr_planes matte, tr_planes old, double r)
 {
     tress_status st = TRESS_OK;

@@ -178,6 +178,27 @@ done:
     return st;
 }
 
+tress_status tr_region_cells(tr_planes *out, tr_planes region, const int box[4], int w, int h)
+{
+    tress_status st = TRESS_OK;
+    tr_planes p = { 0 };
+    if (region.c != 1 || box[0] < 0 || box[1] < 0 || box[0] >= box[2] || box[1] >= box[3] || box[2] > region.w || box[3] > region.h || w < 1 || h < 1)
+        TR_TRY(tr_fail(TRESS_E_ARG, "%d x %d cells over the box %d %d %d %d of a region of %d x %d", w, h, box[0], box[1], box[2], box[3], region.w, region.h));
+    TR_TRY(tr_planes_new(&p, 1, h, w));
+    const int64_t n_x = box[2] - box[0], n_y = box[3] - box[1];
+    for (int64_t y = 0; y < n_y; y++)
+        for (int64_t x = 0; x < n_x; x++) {
+            if (!(region.data[(box[1] + y) * region.w + box[0] + x] > 0)) continue;
+            /* pixel x spans x to x + 1, cell i spans i n / w to (i + 1) n / w */
+            const int64_t i0 = x * w / n_x, i1 = ((x + 1) * w - 1) / n_x, j0 = y * h / n_y, j1 = ((y + 1) * h - 1) / n_y;
+            for (int64_t j = j0; j <= j1; j++)
+                for (int64_t i = i0; i <= i1; i++) p.data[j * w + i] = 1;
+        }
+    *out = p;
+done:
+    return st;
+}
+
 tress_status tr_area_reduce(tr_planes *out, tr_planes in, int k)
 {
     tress_status st = TRESS_OK;

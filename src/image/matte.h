@@ -19,6 +19,9 @@ TR_CHECKED tress_status tr_edit_region(tr_planes *out, tr_planes matte, tr_plane
 /* Soft mask: max(M, Gaussian(dilate(M > 0.5))), a disc of 15 pixels (odd sizes rounded up) and sigma 10 at 1024, both scaled
  * by max(w, h) / 1024. */
 TR_CHECKED tress_status tr_matte_soft(tr_planes *out, tr_planes matte);
+/* The region seen by cells: a grid of w x h laid over the pixels box = {x0, y0, x1, y1}, 1 where a cell touches a pixel of the
+ * region (value > 0), else 0. Fails: ARG (a box that is not inside the region's picture; w or h below 1). */
+TR_CHECKED tress_status tr_region_cells(tr_planes *out, tr_planes region, const int box[4], int w, int h);
 /* Mean over cells of k x k: to latent (8) or token (16) size. h and w are multiples of k. */
 TR_CHECKED tress_status tr_area_reduce(tr_planes *out, tr_planes in, int k);
 /* Push-pull: photo [3, h, w] with the region (values > 0) filled from around it, smooth and deterministic; mid grey where

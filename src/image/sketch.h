@@ -23,6 +23,10 @@ void tr_strokes_fini(tr_strokes *s);
 /* OpenCV's Canny on 8-bit grey (Sobel 3x3, L1 norm, hysteresis) after a Gaussian of sigma (0: none). out [1, h, w] 0 or 1. */
 TR_CHECKED tress_status tr_canny(tr_planes *out, tr_planes grey, double sigma, int low, int high);
 
+/* Thin a mask [1, h, w] of 0 and 1 in place to lines one pixel wide, with the same pieces, holes and line ends: pixels go
+ * in the order of their distance to the ground, each only if its going changes no connection. Pixels of `keep` (data NULL: none) stay. Pudney 1998. */
+TR_CHECKED tress_status tr_mask_thin(tr_planes mask, tr_planes keep);
+
 /* The control picture, RGB [3, height, width] in 0..1, from a sketch:
  *   LINES   strokes 1 on 0 at working size; a pure 0/255 picture of that size passes unchanged (a light canvas still turns
  *           dark). At another size strokes keep their width in pixels when growing and never vanish when shrinking.

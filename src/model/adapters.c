@@ -17,6 +17,7 @@ struct tr_adapters {
     float      scale;                           /* alpha / r */
     tr_tensor  params, grads;                   /* F32 [n] */
     tr_tensor  shown;                           /* what the model computes with: params, or somebody's */
+    tr_tensor  narrow;                          /* [n] shown in the type of the activations, where that is not F32; else none */
     adapter   *at;
     int        n;
     bool       on;
@@ -90,7 +91,7 @@ static tress_status choose(tr_adapters *k, tr_mmdit *m, const tr_adapter_spec *c
     if (k->n == 0) TR_TRY(tr_fail(TRESS_E_ARG, "no layer is left to learn: targets and blocks leave none"));
     TR_TRY(tr_device_take(k->device, &k->params, TR_F32, TR_DIMS(at)));
     TR_TRY(tr_device_take(k->device, &k->grads, TR_F32, TR_DIMS(at)));
-    k->shown = k->params;
+    if (tr_device_dtype(k->device) != TR_F32) TR_TRY(tr_device_take(k->device, &k->narrow, tr_device_dtype(k->device), TR_DIMS(at)));
 done:
     return st;
 }
@@ -146,6 +147,8 @@ tress_status tr_adapters_new(tr_adapters **out, tr_mmdit *m, const tr_adapter_sp
     TR_TRY(choose(k, m, c));
     TR_TRY(tr_stream_new(&s, k->device));
     TR_TRY(fill(k, s, c->seed));
+    TR_TRY(tr_adapters_show(k, s, k->params));
+    TR_TRY(tr_stream_sync(s));
     tr_adapters_attach(k, true);
     *out = k;
     k = NULL;
@@ -163,16 +166,18 @@ void tr_adapters_free(tr_adapters *k)
         for (int j = 0; j < 2; j++) tr_free(k->at[i].name[j]);
     if (!tr_is_none(k->params)) tr_device_give(k->device, k->params);
     if (!tr_is_none(k->grads)) tr_device_give(k->device, k->grads);
+    if (!tr_is_none(k->narrow)) tr_device_give(k->device, k->narrow);
     tr_free(k->at);
     tr_free(k);
 }
 
 void tr_adapters_attach(tr_adapters *k, bool on)
 {
+    const tr_tensor from = tr_is_none(k->narrow) ? k->shown : k->narrow;
     for (int i = 0; i < k->n; i++) {
         tr_linear_layer *l = k->at[i].layer;
-        l->a = on ? part(k, k->shown, i, false) : tr_none();
-        l->up = on ? part(k, k->shown, i, true) : tr_none();
+        l->a = on ? part(k, from, i, false) : tr_none();
+        l->up = on ? part(k, from, i, true) : tr_none();
         l->da = on ? part(k, k->grads, i, false) : tr_none();
         l->dup = on ? part(k, k->grads, i, true) : tr_none();
         l->low_scale = on ? k->scale : 0;
@@ -180,10 +185,14 @@ void tr_adapters_attach(tr_adapters *k, bool on)
     k->on = on;
 }
 
-void tr_adapters_show(tr_adapters *k, tr_tensor params)
+tress_status tr_adapters_show(tr_adapters *k, tr_stream *s, tr_tensor params)
 {
+    tress_status st = TRESS_OK;
+    if (!tr_is_none(k->narrow)) TR_TRY(tr_copy(s, k->narrow, params));
     k->shown = params;
     if (k->on) tr_adapters_attach(k, true);
+done:
+    return st;
 }
 
 /* ---- looking --------------------------------------------------------------------------------------------- */
@@ -232,6 +241,7 @@ tress_status tr_adapters_load(tr_adapters *k, tr_stream *s, const tr_lora *from)
         TR_TRY(tr_upload(s, part(k, k->params, i, true), up));
         TR_TRY(tr_stream_sync(s));
     }
+    TR_TRY(tr_adapters_show(k, s, k->shown));
 done:
     tr_free(up);
     return st;

@@ -33,8 +33,9 @@ typedef struct tr_adapters tr_adapters;
 TR_CHECKED tress_status tr_adapters_new(tr_adapters **out, tr_mmdit *m, const tr_adapter_spec *spec);
 void tr_adapters_free(tr_adapters *k);          /* NULL is welcome */
 void tr_adapters_attach(tr_adapters *k, bool on);        /* off: the model is as without them, until on again */
-/* The model computes with params [n], borrowed, in place of the adapters' own, which come back with tr_adapters_params. */
-void tr_adapters_show(tr_adapters *k, tr_tensor params);
+/* The model computes with params [n], borrowed, in place of the adapters' own, which come back with tr_adapters_params. Where activations are
+ * narrower than F32 it computes with a copy in their type, as autocast makes one: to be called again when params have changed. */
+TR_CHECKED tress_status tr_adapters_show(tr_adapters *k, tr_stream *s, tr_tensor params);
 
 tr_tensor tr_adapters_params(const tr_adapters *k);      /* view: F32 [n] on the device */
 tr_tensor tr_adapters_grads(const tr_adapters *k);

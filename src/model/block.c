@@ -193,20 +193,57 @@ done:
 tress_status tr_block_attend(tr_stream *s, const tr_block *k, tr_tensor o, tr_tensor lse, tr_tensor q,
                              const tr_attention_segment *segment, int n_segment)
 {
-    tr_attention_args a = { .q = q, .lse = lse, .scale = 1.0f / sqrtf((float)k->d_head), .n_segment = n_segment };
+    tress_status st = TRESS_OK;
+    const int64_t b = q.shape[0];
+    int64_t part = b;                                       /* samples that one call serves */
+    o = tr_reshape(o, TR_DIMS(b, q.shape[1], q.shape[2], q.shape[3]));
+    for (int i = 0; i < n_segment; i++)
+        if (segment[i].k.shape[0] < part) part = segment[i].k.shape[0];
+    for (int64_t at = 0; at < b; at += part) {
+        tr_attention_args a = { .q = tr_slice(q, 0, at, part), .o = tr_slice(o, 0, at, part), .lse = tr_is_none(lse) ? lse : tr_slice(lse, 0, at, part),
+                                .scale = 1.0f / sqrtf((float)k->d_head), .n_segment = n_segment };
+        for (int i = 0; i < n_segment; i++) {
+            a.segment[i] = segment[i];
+            if (segment[i].k.shape[0] == part) continue;
+            a.segment[i].k = tr_slice(segment[i].k, 0, at, part);
+            a.segment[i].v = tr_slice(segment[i].v, 0, at, part);
+        }
+        TR_TRY(tr_attention(s, &a));
+    }
+done:
+    return st;
+}
+
+typedef struct addend { tr_tensor t; float scale; } addend;        /* t [b, n, d], or none: nothing is added */
+#define NOTHING ((addend){ 0 })
+
+/* The same of two streams at once; o2 none: of one. The last n_more segments are seen by the first stream alone. */
+static tress_status attend_both(tr_stream *s, const tr_block *k, tr_tensor o, tr_tensor q, tr_tensor o2, tr_tensor q2, const tr_attention_segment *segment, int n_segment,
+                                int n_more)
+{
+    if (n_more > 0) {
+        const tress_status st = tr_block_attend(s, k, o, tr_none(), q, segment, n_segment + n_more);
+        return st != TRESS_OK || tr_is_none(o2) ? st : tr_block_attend(s, k, o2, tr_none(), q2, segment, n_segment);
+    }
+    tr_attention_args a = { .q = q, .scale = 1.0f / sqrtf((float)k->d_head), .n_segment = n_segment };
     a.o = tr_reshape(o, TR_DIMS(q.shape[0], q.shape[1], q.shape[2], q.shape[3]));
+    if (!tr_is_none(o2)) {
+        a.q2 = q2;
+        a.o2 = tr_reshape(o2, TR_DIMS(q2.shape[0], q2.shape[1], q2.shape[2], q2.shape[3]));
+    }
     for (int i = 0; i < n_segment; i++) a.segment[i] = segment[i];
     return tr_attention(s, &a);
 }
 
-/* x += gate * layer(o).  x [b, n, d]; o [b n, d_in]. */
-static tress_status add_gated(tr_stream *s, tr_tensor x, tr_tensor o, const tr_linear_layer *l, tr_tensor mod, int i_gate)
+/* x += gate * layer(o) + more.  x [b, n, d]; o [b n, d_in]. */
+static tress_status add_gated(tr_stream *s, tr_tensor x, tr_tensor o, const tr_linear_layer *l, tr_tensor mod, int i_gate, addend more)
 {
-    const tr_tensor y = tr_rows(x);
-    return tr_linear_apply(s, y, o, l, &(tr_epilogue){ .gate = tr_block_chunk(mod, i_gate, x.shape[2]), .residual = y });
+    tr_epilogue e = { .gate = tr_block_chunk(mod, i_gate, x.shape[2]), .residual = tr_rows(x), .more_scale = more.scale };
+    if (!tr_is_none(more.t)) e.more = tr_rows(more.t);
+    return tr_linear_apply(s, tr_rows(x), o, l, &e);
 }
 
-static tress_status feed_forward(tr_stream *s, tr_tensor x, const tr_block_stream *m, tr_tensor mod)
+static tress_status feed_forward(tr_stream *s, tr_tensor x, const tr_block_stream *m, tr_tensor mod, addend more)
 {
     tress_status st = TRESS_OK;
     const tr_arena_mark mark = tr_scratch_push(s);
@@ -216,7 +253,7 @@ static tress_status feed_forward(tr_stream *s, tr_tensor x, const tr_block_strea
     TR_TRY(tr_scratch(s, &wide, tr_stream_dtype(s), TR_DIMS(x.shape[0] * x.shape[1], 4 * x.shape[2] + 16)));
     wide = tr_slice(wide, 1, 0, 4 * x.shape[2]);
     TR_TRY(tr_linear_apply(s, wide, tr_rows(h), m->up, &(tr_epilogue){ .act = TR_ACT_GELU_TANH }));
-    TR_TRY(add_gated(s, x, wide, m->down, mod, TR_GATE_MLP));
+    TR_TRY(add_gated(s, x, wide, m->down, mod, TR_GATE_MLP, more));
 done:
     tr_scratch_pop(s, mark);
     return st;
@@ -237,6 +274,30 @@ done:
     return st;
 }
 
+static tress_status keep(tr_stream *s, const tr_block_io *io, const qkv *x)
+{
+    tress_status st = TRESS_OK;
+    if (tr_is_none(io->keep_k)) return TRESS_OK;
+    TR_TRY(tr_copy(s, io->keep_k, x->k));
+    TR_TRY(tr_copy(s, io->keep_v, x->v));
+done:
+    return st;
+}
+
+tress_status tr_block_keys(tr_stream *s, const tr_block *k, const tr_block_io *io)
+{
+    tress_status st = TRESS_OK;
+    const tr_arena_mark mark = tr_scratch_push(s);
+    tr_tensor h;
+    qkv x;
+    TR_TRY(tr_block_attention_input(&h, s, io->image, io->mod.image, false));
+    TR_TRY(make_qkv(&x, s, k, &k->image.attn, h, false));
+    TR_TRY(keep(s, io, &x));
+done:
+    tr_scratch_pop(s, mark);
+    return st;
+}
+
 /* The joint attention of both streams, each output where its normed input was; added with out and gate. */
 static tress_status joint_attention(tr_stream *s, const tr_block *k, const tr_block_io *io)
 {
@@ -244,13 +305,14 @@ static tress_status joint_attention(tr_stream *s, const tr_block *k, const tr_bl
     const tr_arena_mark mark = tr_scratch_push(s);
     const bool text = k->text.mod != NULL, text_ends = text && !k->text.attn.out;
     tr_tensor h, c = tr_none(), o2 = tr_none();             /* [b, t, d], [b, n, d], [b, t, d] */
-    qkv x, y;
-    tr_attention_segment segment[2];
+    qkv x, y = { 0 };
+    tr_attention_segment segment[TR_SEGMENT_MAX];
     int n_segment = 0;
 
     TR_TRY(tr_block_attention_input(&h, s, io->image, io->mod.image, false));
     tr_probe_show(io->probe, "norm", io->i_block, h);
     TR_TRY(make_qkv(&x, s, k, &k->image.attn, h, true));
+    TR_TRY(keep(s, io, &x));
     segment[n_segment++] = (tr_attention_segment){ .k = x.k, .v = x.v };
     if (text) {
         TR_TRY(tr_block_attention_input(&c, s, io->text, io->mod.text, text_ends));
@@ -258,17 +320,18 @@ static tress_status joint_attention(tr_stream *s, const tr_block *k, const tr_bl
         TR_TRY(make_qkv(&y, s, k, &k->text.attn, c, !text_ends));
         segment[n_segment++] = (tr_attention_segment){ .k = y.k, .v = y.v, .key_logw = io->text_logw };
     }
+    TR_ASSERT(n_segment + io->n_more <= TR_SEGMENT_MAX);
+    for (int i = 0; i < io->n_more; i++) segment[n_segment + i] = io->more[i];
 
     /* The normed inputs are spent: the outputs take their place. */
-    TR_TRY(tr_block_attend(s, k, h, tr_none(), x.q, segment, n_segment));
+    TR_TRY(attend_both(s, k, h, x.q, text_ends ? tr_none() : c, y.q, segment, n_segment, io->n_more));
     tr_probe_show(io->probe, "attention", io->i_block, h);
     if (k->second.q) TR_TRY(second_attention(&o2, s, k, io));               /* reads the image as it came in */
-    TR_TRY(add_gated(s, io->image, tr_rows(h), k->image.attn.out, io->mod.image, TR_GATE_MSA));
-    if (k->second.q) TR_TRY(add_gated(s, io->image, tr_rows(o2), k->second.out, io->mod.image, TR_GATE_MSA2));
+    TR_TRY(add_gated(s, io->image, tr_rows(h), k->image.attn.out, io->mod.image, TR_GATE_MSA, NOTHING));
+    if (k->second.q) TR_TRY(add_gated(s, io->image, tr_rows(o2), k->second.out, io->mod.image, TR_GATE_MSA2, NOTHING));
     if (text && !text_ends) {
-        TR_TRY(tr_block_attend(s, k, c, tr_none(), y.q, segment, n_segment));
         tr_probe_show(io->probe, "attention_context", io->i_block, c);
-        TR_TRY(add_gated(s, io->text, tr_rows(c), k->text.attn.out, io->mod.text, TR_GATE_MSA));
+        TR_TRY(add_gated(s, io->text, tr_rows(c), k->text.attn.out, io->mod.text, TR_GATE_MSA, NOTHING));
     }
 done:
     tr_scratch_pop(s, mark);
@@ -279,10 +342,10 @@ tress_status tr_block_forward(tr_stream *s, const tr_block *k, const tr_block_io
 {
     tress_status st = TRESS_OK;
     TR_TRY(joint_attention(s, k, io));
-    TR_TRY(feed_forward(s, io->image, &k->image, io->mod.image));
+    TR_TRY(feed_forward(s, io->image, &k->image, io->mod.image, (addend){ io->control, io->control_scale }));
     tr_probe_show(io->probe, "image", io->i_block, io->image);
     if (k->text.up) {
-        TR_TRY(feed_forward(s, io->text, &k->text, io->mod.text));
+        TR_TRY(feed_forward(s, io->text, &k->text, io->mod.text, NOTHING));
         tr_probe_show(io->probe, "text", io->i_block, io->text);
     }
 done:

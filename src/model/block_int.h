@@ -66,11 +66,18 @@ typedef struct tr_block_io {
     tr_tensor text;                             /* [b, n, d], updated in place unless it ends here; or none */
     tr_tensor text_logw;                        /* F32 [n], added to the logits of the text keys; or none */
     tr_block_mod mod;
+    const tr_attention_segment *more;           /* [n_more] further keys that the image's queries see, of b samples or a divisor of it: */
+    int       n_more;                           /* fewer are seen by each so many in turn */
+    tr_tensor keep_k, keep_v;                   /* [b, t, n_head, d_head]: the image's keys and values go here too; or none */
+    tr_tensor control;                          /* [b, t, d], added times control_scale where the image ends; or none */
+    float     control_scale;
     tr_probe  probe;
     int       i_block;                          /* for the probe */
 } tr_block_io;
 /* Fails: OOM, GPU. */
 TR_CHECKED tress_status tr_block_forward(tr_stream *s, const tr_block *k, const tr_block_io *io);
+/* No more of the block than io->keep_k and io->keep_v. */
+TR_CHECKED tress_status tr_block_keys(tr_stream *s, const tr_block *k, const tr_block_io *io);
 
 /* ---- shared by forward and backward ---- */
 /* Chunks of the adaLN rows, in order. */
@@ -87,7 +94,8 @@ static inline tress_status tr_block_attention_input(tr_tensor *h, tr_stream *s, 
 {
     return ends ? tr_block_modulated(h, s, x, mod, TR_ENDS_SCALE, TR_ENDS_SHIFT) : tr_block_modulated(h, s, x, mod, TR_SCALE_MSA, TR_SHIFT_MSA);
 }
-/* Queries [b, n_q, n_head, d_head] of one stream over the keys of all segments; o [b, n_q, d]; lse [b, n_head, n_q] or none. */
+/* Queries [b, n_q, n_head, d_head] of one stream over the keys of all segments; o [b, n_q, d]; lse [b, n_head, n_q] or none. A segment
+ * has b samples or, the same for all that have not, a divisor of it. */
 TR_CHECKED tress_status tr_block_attend(tr_stream *s, const tr_block *k, tr_tensor o, tr_tensor lse, tr_tensor q,
                                         const tr_attention_segment *segment, int n_segment);
 

@@ -30,7 +30,7 @@ static tress_status new_stream(tr_stream_trace *m, tr_stream *s, const tr_block 
     const int64_t d = (int64_t)k->n_head * k->d_head;
     TR_TRY(new_attention(&m->attn, s, k, level, b, n, !ends));
     if (level > TR_KEEP_ALL || ends) goto done;
-    TR_TRY(tr_scratch(s, &m->mid, TR_F32, TR_DIMS(b, n, d)));
+    TR_TRY(tr_scratch(s, &m->mid, tr_stream_dtype(s), TR_DIMS(b, n, d)));
     TR_TRY(tr_scratch(s, &m->u, tr_stream_dtype(s), TR_DIMS(b * n, 4 * d)));
 done:
     return st;
@@ -170,7 +170,7 @@ static tress_status make_mid(tr_tensor *mid, const walk *w, const tr_stream_trac
     tress_status st = TRESS_OK;
     const tr_tensor x = kept->x;
     bool make;
-    TR_TRY(place(mid, &make, w, kept->mid, TR_F32, TR_DIMS(x.shape[0], x.shape[1], x.shape[2])));
+    TR_TRY(place(mid, &make, w, kept->mid, tr_stream_dtype(w->s), TR_DIMS(x.shape[0], x.shape[1], x.shape[2])));
     if (!make) goto done;
     TR_TRY(add_gated(w, *mid, x, tr_rows(o), m->attn.out, mod, TR_GATE_MSA));
     if (!tr_is_none(second_o)) TR_TRY(add_gated(w, *mid, *mid, tr_rows(second_o), w->k->second.out, mod, TR_GATE_MSA2));

@@ -87,7 +87,7 @@ tress_status tr_controlnet_fits(const tr_controlnet *m, const tr_mmdit *t)
 }
 
 /* ---- forward --------------------------------------------------------------------------------------------- */
-typedef struct sizes { int64_t b, t, n, d; } sizes;
+typedef struct sizes { int64_t b, t, n, d, rows; } sizes;          /* rows: tokens that go through the blocks */
 
 static tress_status check_args(sizes *z, const tr_controlnet *m, tr_stream *s, const tr_controlnet_args *a)
 {
@@ -96,7 +96,7 @@ static tress_status check_args(sizes *z, const tr_controlnet *m, tr_stream *s, c
     int64_t h, w;
     TR_TRY(tr_patch_grid(&h, &w, &m->input, a->condition, "the condition"));
     *z = (sizes){ .b = a->condition.shape[0], .t = h * w, .n = a->context.rank == 3 ? a->context.shape[1] : 1,
-                  .d = (int64_t)c->n_head * c->d_head };
+                  .d = (int64_t)c->n_head * c->d_head, .rows = a->row ? a->n_row : h * w };
     TR_TRY(tr_expect(s, a->condition, TR_DIMS(z->b, c->channels_in + c->channels_extra, h * c->patch, w * c->patch), "the condition"));
     if (m->patch.proj) {
         TR_TRY(tr_expect(s, a->x, TR_DIMS(z->b, c->channels_in, h * c->patch, w * c->patch), "the latent"));
@@ -112,7 +112,7 @@ static tress_status check_args(sizes *z, const tr_controlnet *m, tr_stream *s, c
     for (int i = 0; i < c->n_block; i++) {
         char what[48];
         snprintf(what, sizeof what, "ControlNet residual %d", i);
-        TR_TRY(tr_expect(s, a->residual[i], TR_DIMS(z->b, z->t, z->d), what));
+        TR_TRY(tr_expect(s, a->residual[i], TR_DIMS(z->b, z->rows, z->d), what));
     }
 done:
     return st;
@@ -149,6 +149,12 @@ tress_status tr_controlnet_forward(tr_controlnet *m, tr_stream *s, const tr_cont
     if (m->patch.proj) TR_TRY(tr_patch_embed_forward(s, &m->patch, io.image, a->x, false, "the latent"));
     else TR_TRY(tr_copy(s, io.image, a->tokens));
     TR_TRY(tr_patch_embed_forward(s, &m->input, io.image, a->condition, true, "the condition"));
+    if (a->row) {
+        tr_tensor rows;
+        TR_TRY(tr_scratch(s, &rows, tr_stream_dtype(s), TR_DIMS(z.b, z.rows, z.d)));
+        TR_TRY(tr_mmdit_gather(s, rows, io.image, a->row));
+        io.image = rows;
+    }
     tr_probe_show(io.probe, "tokens", -1, io.image);
     if (m->context_embedder) {
         TR_TRY(tr_scratch(s, &io.text, tr_stream_dtype(s), TR_DIMS(z.b, z.n, z.d)));

@@ -38,6 +38,8 @@ typedef struct tr_controlnet_args {
     tr_tensor pooled;                           /* [b, d_pooled] */
     tr_tensor timestep;                         /* [b] F32 host */
     tr_tensor mods;                             /* [b, width] from the modulate function below, rows strided, or none: computed here */
+    const int32_t *row;                         /* [n_row] host, or NULL: of all tokens these alone go through the blocks, and t below is n_row */
+    int64_t   n_row;
     tr_tensor *residual;                        /* [n_block] of [b, t, d], given by the caller, filled here, not yet scaled */
     void (*probe)(void *self, const char *stage, int block, tr_tensor t); void *probe_self;  /* tests: every stage; may be NULL */
 } tr_controlnet_args;

@@ -123,3 +123,13 @@ void tr_layer_list_fini(tr_layer_list *l)
     tr_free(l->at);
     *l = (tr_layer_list){ 0 };
 }
+
+void tr_layer_list_turn(tr_layer_list *l)
+{
+    for (int i = 0; i < l->n; i++) {
+        tr_linear_layer *x = &l->at[i];
+        const struct tr_adapter_set own = { x->a, x->up, x->low_scale, x->da, x->dup }, other = x->reference;
+        x->a = other.a, x->up = other.up, x->low_scale = other.low_scale, x->da = other.da, x->dup = other.dup;
+        x->reference = own;
+    }
+}

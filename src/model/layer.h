@@ -16,6 +16,11 @@ typedef struct tr_linear_layer {
     tr_tensor a, up;                            /* [r, d_in], [d_out, r] F32 owned by tr_lora_stack or tr_adapters, or none */
     float     low_scale;                        /* of the low-rank part, where it is not folded into up; 0 stands for 1 */
     tr_tensor da, dup;                          /* adapters that learn: their gradients are added here; or none */
+    struct tr_adapter_set {                     /* the adapters that rows of a reference go through, in place of the five above */
+        tr_tensor a, up;
+        float     low_scale;
+        tr_tensor da, dup;
+    } reference;
     char     *name;                             /* "transformer_blocks.3.attn.to_q": where adapters find it; owned by the model */
     int       index;                            /* in its list */
 } tr_linear_layer;
@@ -44,6 +49,8 @@ TR_CHECKED tress_status tr_layer_list_init(tr_layer_list *l, int cap);
 TR_CHECKED tress_status tr_layer_list_add(tr_layer_list *l, tr_linear_layer **out, tr_weights *w, tr_dims stored, bool bias,
                                           const char *format, ...) TR_PRINTF(6, 7);
 void tr_layer_list_fini(tr_layer_list *l);
+/* Adapters and those of references change places in every layer; a second call puts them back. */
+void tr_layer_list_turn(tr_layer_list *l);
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,5 @@
 #include "model/mmdit_int.h"
+#include "model/reference.h"
 
 #include <stdio.h>
 
@@ -41,7 +42,6 @@ void tr_mmdit_close(tr_mmdit *m)
     if (!m) return;
     tr_layer_list_fini(&m->layers);
     tr_free(m->block);
-    tr_free(m->logw);
     tr_free(m->pass);
     tr_free(m);
 }
@@ -76,6 +76,10 @@ tress_status tr_mmdit_check(tr_mmdit_sizes *z, const tr_mmdit *m, tr_stream *s, 
     *z = (tr_mmdit_sizes){ .b = a->x.shape[0], .t = h * w, .n = a->context.rank == 3 ? a->context.shape[1] : 1,
                   .d = (int64_t)c->n_head * c->d_head };
     if (z->n < 1) TR_TRY(tr_fail(TRESS_E_SHAPE, "the text has no rows"));
+    if (a->place) {
+        TR_ASSERT(a->n_row > 0 && a->n_row <= z->t && !tr_is_none(a->tokens));
+        z->t = a->n_row;
+    }
     TR_TRY(tr_expect(s, a->x, TR_DIMS(z->b, c->channels_in, h * c->patch, w * c->patch), "the latent"));
     TR_TRY(tr_expect(s, a->out, TR_DIMS(z->b, c->channels_out, h * c->patch, w * c->patch), "the output"));
     TR_TRY(tr_expect(s, a->context, TR_DIMS(z->b, z->n, c->d_context), "the text"));
@@ -119,21 +123,26 @@ static bool is_skipped(const tr_mmdit_args *a, int i)
     return false;
 }
 
-tress_status tr_mmdit_logw(tr_tensor *out, tr_mmdit *m, tr_stream *s, int64_t n, float v)
+tress_status tr_mmdit_logw(tr_tensor *out, tr_stream *s, int64_t n, float v)
 {
     tress_status st = TRESS_OK;
-    if (n > m->n_logw) {
-        void *p = NULL;
-        TR_TRY(tr_alloc_array(&p, n, sizeof *m->logw));
-        tr_free(m->logw);
-        m->logw = p;
-        m->n_logw = n;
-    }
-    for (int64_t i = 0; i < n; i++) m->logw[i] = v;
     TR_TRY(tr_scratch(s, out, TR_F32, TR_DIMS(n)));
-    TR_TRY(tr_upload(s, *out, m->logw));
+    TR_TRY(tr_set(s, *out, v));
 done:
     return st;
+}
+
+/* The references that block i sees. */
+static void look(tr_block_io *io, tr_attention_segment segment[TR_SEE_MAX], const tr_mmdit_args *a, int i)
+{
+    io->more = segment;
+    io->n_more = 0;
+    for (int j = 0; j < a->n_see; j++) {
+        tr_attention_segment g = { .query_logw = a->see[j].logw };
+        if (!tr_reference_of(&g.k, &g.v, a->see[j].reference, i)) continue;
+        if (g.query_logw.rank == 2) g.query_logw = tr_index(g.query_logw, 0, i);
+        segment[io->n_more++] = g;
+    }
 }
 
 /* at: where the block's rows begin in a->mods; it moves on. */
@@ -143,18 +152,23 @@ static tress_status run_block(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a,
     const tr_arena_mark mark = tr_scratch_push(s);
     const bool skipped = is_skipped(a, i);
     const int64_t width = tr_block_mod_width(&m->block[i]);
+    tr_attention_segment more[TR_SEE_MAX];
     int r;
     TR_TRY(tr_stream_poll(s));
     TR_TRY(tr_mmdit_residual(&r, m, a, i, skipped));
+    const bool with_block = r >= 0 && !skipped && !io->probe.fn;             /* a probe wants to see the image without it */
+    io->control = with_block ? a->residual[r] : tr_none();
+    io->control_scale = a->residual_scale;
     if (!skipped) {
         io->i_block = i;
+        look(io, more, a, i);
         if (tr_is_none(a->mods)) TR_TRY(tr_block_modulate(&io->mod, s, m->weights, m->block, i, silu_temb));
         else io->mod = tr_block_mod_of(&m->block[i], tr_slice(a->mods, 1, *at, width));
         TR_TRY(tr_weights_need(m->weights, s, TR_GROUP_BLOCK(i), 1));
         TR_TRY(tr_block_forward(s, &m->block[i], io));
     }
     *at += width;
-    if (r >= 0) {
+    if (r >= 0 && !with_block) {
         const tr_tensor x = tr_rows(io->image);
         TR_TRY(tr_axpby(s, x, 1, x, a->residual_scale, tr_rows(a->residual[r])));
         tr_probe_show(io->probe, "controlled", i, io->image);
@@ -173,7 +187,32 @@ done:
     return st;
 }
 
-tress_status tr_mmdit_head(tr_mmdit *m, tr_stream *s, tr_tensor out, tr_tensor image, tr_tensor mod, tr_probe probe)
+tress_status tr_mmdit_gather(tr_stream *s, tr_tensor rows, tr_tensor tokens, const int32_t *row)
+{
+    tress_status st = TRESS_OK;
+    const tr_tensor id = tr_view((void *)(uintptr_t)row, TR_I32, TR_DIMS(rows.shape[1]));
+    for (int64_t i = 0; i < rows.shape[0]; i++) TR_TRY(tr_embed(s, tr_index(rows, 0, i), tr_index(tokens, 0, i), id));
+done:
+    return st;
+}
+
+/* Rows [b, n, c] -> scratch [b, t, c], each where place says, zeros for n. */
+static tress_status scatter(tr_tensor *rows, tr_stream *s, const int32_t *place, int64_t t)
+{
+    tress_status st = TRESS_OK;
+    const int64_t b = rows->shape[0], n = rows->shape[1], c = rows->shape[2];
+    tr_tensor and_none, all;
+    TR_TRY(tr_scratch(s, &and_none, rows->dtype, TR_DIMS(b, n + 1, c)));
+    TR_TRY(tr_scratch(s, &all, rows->dtype, TR_DIMS(b, t, c)));
+    TR_TRY(tr_copy(s, tr_slice(and_none, 1, 0, n), *rows));
+    TR_TRY(tr_set(s, tr_slice(and_none, 1, n, 1), 0));
+    TR_TRY(tr_mmdit_gather(s, all, and_none, place));
+    *rows = all;
+done:
+    return st;
+}
+
+tress_status tr_mmdit_head(tr_mmdit *m, tr_stream *s, tr_tensor out, tr_tensor image, const int32_t *place, tr_tensor mod, tr_probe probe)
 {
     tress_status st = TRESS_OK;
     const tr_arena_mark mark = tr_scratch_push(s);
@@ -185,6 +224,7 @@ tress_status tr_mmdit_head(tr_mmdit *m, tr_stream *s, tr_tensor out, tr_tensor i
     TR_TRY(tr_adaln(s, tr_rows(h), tr_rows(image), tr_block_chunk(mod, TR_ENDS_SCALE, d), tr_block_chunk(mod, TR_ENDS_SHIFT, d), TR_LN_EPS));
     tr_probe_show(probe, "norm_out", -1, h);
     TR_TRY(tr_linear_apply(s, tr_rows(patches), tr_rows(h), m->proj_out, NULL));
+    if (place) TR_TRY(scatter(&patches, s, place, out.shape[2] * out.shape[3] / m->config.patch / m->config.patch));
     TR_TRY(tr_unpatchify(s, out, patches, m->config.patch));
     tr_probe_show(probe, "sample", -1, out);
 done:
@@ -195,7 +235,7 @@ done:
 tress_status tr_mmdit_begin(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a, tr_block_io *io, tr_tensor silu_temb)
 {
     tress_status st = TRESS_OK;
-    if (a->context_logw != 0) TR_TRY(tr_mmdit_logw(&io->text_logw, m, s, a->context.shape[1], a->context_logw));
+    if (a->context_logw != 0) TR_TRY(tr_mmdit_logw(&io->text_logw, s, a->context.shape[1], a->context_logw));
     if (tr_is_none(a->tokens)) TR_TRY(tr_patch_embed_forward(s, &m->patch, io->image, a->x, false, "the latent"));
     else TR_TRY(tr_copy(s, io->image, a->tokens));
     tr_probe_show(io->probe, "tokens", -1, io->image);
@@ -225,7 +265,7 @@ tress_status tr_mmdit_forward(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a)
     for (int i = 0; i < m->config.n_block; i++) TR_TRY(run_block(m, s, a, i, &io, temb, &at));
     if (tr_is_none(a->mods)) TR_TRY(tr_mmdit_head_modulate(&mod, m, s, temb));
     else mod = tr_slice(a->mods, 1, at, 2 * z.d);
-    TR_TRY(tr_mmdit_head(m, s, a->out, io.image, mod, io.probe));
+    TR_TRY(tr_mmdit_head(m, s, a->out, io.image, a->place, mod, io.probe));
 done:
     tr_scratch_pop(s, mark);
     return st;

@@ -34,9 +34,22 @@ tr_linear_layer *tr_mmdit_layer(tr_mmdit *m, int i);
 /* x [b, c, h, w] -> tokens [b, h w / 4, d] with positions: what the ControlNet of the 8B kind starts from too. */
 TR_CHECKED tress_status tr_mmdit_embed(tr_mmdit *m, tr_stream *s, tr_tensor tokens, tr_tensor x);
 
+/* Some of the tokens [b, t, d], t in the order of row [n] (host): rows [b, n, d]. */
+TR_CHECKED tress_status tr_mmdit_gather(tr_stream *s, tr_tensor rows, tr_tensor tokens, const int32_t *row);
+
+/* What a drawing's image tokens attend to besides each other and the text. */
+struct tr_reference;
+typedef struct tr_mmdit_see {
+    const struct tr_reference *reference;       /* of b samples or a divisor of it; blocks that it does not have are left as they are */
+    tr_tensor logw;                             /* F32 [t] or [n_block, t]: added to all its logits at an image token; -infinity: not seen there */
+} tr_mmdit_see;
+#define TR_SEE_MAX 2
+
 typedef struct tr_mmdit_args {
     tr_tensor x;                                /* [b, 16, h, w] noised latent */
     tr_tensor tokens;                           /* [b, t, d] from tr_mmdit_embed, or none: computed here */
+    const int32_t *place;                       /* [h w / 4] host: only some tokens are there, given gathered, and this is which of them each */
+    int64_t   n_row;                            /* place is; n_row, how many there are: none, and its velocity is 0. NULL: all are */
     tr_tensor context;                          /* [b, n, d_context] */
     float     context_logw;                     /* added to the logits of every context key: log N for one row in
                                                    place of N equal ones; 0 */
@@ -50,6 +63,7 @@ typedef struct tr_mmdit_args {
                                                    integers, the last block too, skipped blocks none. false: in floating
                                                    point, skipped blocks too, the last block none, as diffusers */
     const int *skip; int n_skip;                /* blocks left out (skip-layer guidance) */
+    const tr_mmdit_see *see; int n_see;         /* at most TR_SEE_MAX */
     tr_tensor out;                              /* [b, 16, h, w] velocity */
     void (*probe)(void *self, const char *stage, int block, tr_tensor t); void *probe_self;  /* tests: every stage; may be NULL */
 } tr_mmdit_args;

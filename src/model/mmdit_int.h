@@ -15,8 +15,6 @@ struct tr_mmdit {
     tr_linear_layer *context_embedder;          /* [d, d_context] */
     tr_linear_layer *norm_out, *proj_out;       /* [2 d, d], [p p c_out, d] */
     tr_block *block;                            /* [n_block] */
-    float   *logw;                              /* [n_logw]: what goes into key_logw, kept so that a step allocates nothing */
-    int64_t  n_logw;
     void    *pass;                              /* of mmdit_train.c; NULL: never trained */
 };
 
@@ -28,11 +26,11 @@ TR_CHECKED tress_status tr_mmdit_check(tr_mmdit_sizes *z, const tr_mmdit *m, tr_
  * not divide L; there the vendor's rule runs past the end. */
 TR_CHECKED tress_status tr_mmdit_residual(int *out, const tr_mmdit *m, const tr_mmdit_args *a, int i, bool skipped);
 /* *out = scratch [n] = v. */
-TR_CHECKED tress_status tr_mmdit_logw(tr_tensor *out, tr_mmdit *m, tr_stream *s, int64_t n, float v);
+TR_CHECKED tress_status tr_mmdit_logw(tr_tensor *out, tr_stream *s, int64_t n, float v);
 /* What enters the first block: io->image, io->text and silu_temb [b, d], given by the caller; io->text_logw takes scratch. */
 TR_CHECKED tress_status tr_mmdit_begin(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a, tr_block_io *io, tr_tensor silu_temb);
-/* out [b, c, h, w] = unpatchify(proj_out((scale; shift))) with mod = scratch [b, scale | shift]. */
+/* out [b, c, h, w] = unpatchify(proj_out((scale; shift))) with mod = scratch [b, scale | shift]; place as in tr_mmdit_args. */
 TR_CHECKED tress_status tr_mmdit_head_modulate(tr_tensor *mod, tr_mmdit *m, tr_stream *s, tr_tensor silu_temb);
-TR_CHECKED tress_status tr_mmdit_head(tr_mmdit *m, tr_stream *s, tr_tensor out, tr_tensor image, tr_tensor mod, tr_probe probe);
+TR_CHECKED tress_status tr_mmdit_head(tr_mmdit *m, tr_stream *s, tr_tensor out, tr_tensor image, const int32_t *place, tr_tensor mod, tr_probe probe);
 
 #endif

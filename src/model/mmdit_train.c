@@ -5,6 +5,8 @@ typedef struct pass {
     tr_mmdit  *m;
     tr_stream *s;
     const tr_mmdit_train_args *a;
+    tr_mmdit_args  forward;                     /* a's, with the residuals made here */
+    tr_tensor      residual[TR_BLOCK_MAX];
     tr_mmdit_sizes z;
     int            first;                       /* the first block that learns */
     tr_block_io    io;                          /* tokens of the blocks below it, in place */
@@ -18,26 +20,48 @@ static tress_status round_to(const pass *p, tr_tensor t)
     return p->a->round == TR_F32 || tr_is_none(t) ? TRESS_OK : tr_round(p->s, t, p->a->round);
 }
 
+/* A residual is of no use after the last block that it is added to; the input of the block but one after that is written later still: it lies there. */
+static tress_status place_residuals(pass *p)
+{
+    tress_status st = TRESS_OK;
+    const tr_mmdit_sizes z = p->z;
+    const int n_block = p->m->config.n_block;
+    for (int i = 0; i < n_block; i++) {
+        int r;
+        TR_TRY(tr_mmdit_residual(&r, p->m, &p->forward, i, false));
+        if (r >= 0) p->residual[r] = i + 2 > p->first && i + 2 < n_block ? p->trace[i + 2].image.x : tr_none();
+    }
+    for (int r = 0; r < p->forward.n_residual; r++)
+        if (tr_is_none(p->residual[r])) TR_TRY(tr_scratch(p->s, &p->residual[r], tr_stream_dtype(p->s), TR_DIMS(z.b, z.t, z.d)));
+done:
+    return st;
+}
+
 /* Tensors that live as long as the pass. */
 static tress_status prepare(pass *p)
 {
     tress_status st = TRESS_OK;
     tr_stream *s = p->s;
     const tr_mmdit_sizes z = p->z;
+    const tr_dtype type = tr_stream_dtype(s);
     const int n_block = p->m->config.n_block;
     tr_tensor temb;
     while (p->first < n_block && !tr_block_learns(&p->m->block[p->first])) p->first++;
     TR_ASSERT(p->first < n_block);
     for (int i = p->first; i < n_block; i++) {
         TR_TRY(tr_block_trace_new(&p->trace[i], s, &p->m->block[i], p->a->keep, z.b, z.t, z.n));
-        TR_TRY(tr_scratch(s, &p->trace[i].image.x, TR_F32, TR_DIMS(z.b, z.t, z.d)));
-        TR_TRY(tr_scratch(s, &p->trace[i].text.x, TR_F32, TR_DIMS(z.b, z.n, z.d)));
+        TR_TRY(tr_scratch(s, &p->trace[i].image.x, type, TR_DIMS(z.b, z.t, z.d)));
+        TR_TRY(tr_scratch(s, &p->trace[i].text.x, type, TR_DIMS(z.b, z.n, z.d)));
     }
-    TR_TRY(tr_scratch(s, &p->final, TR_F32, TR_DIMS(z.b, z.t, z.d)));
-    TR_TRY(tr_scratch(s, &temb, tr_stream_dtype(s), TR_DIMS(z.b, z.d)));
+    TR_TRY(tr_scratch(s, &p->final, type, TR_DIMS(z.b, z.t, z.d)));
+    TR_TRY(tr_scratch(s, &temb, type, TR_DIMS(z.b, z.d)));
     p->io.image = p->trace[p->first].image.x;               /* blocks below work in place, where the first that learns reads */
     p->io.text = p->trace[p->first].text.x;
-    TR_TRY(tr_mmdit_begin(p->m, s, &p->a->forward, &p->io, temb));
+    TR_TRY(tr_mmdit_begin(p->m, s, &p->forward, &p->io, temb));
+    if (p->a->control) {
+        TR_TRY(place_residuals(p));
+        TR_TRY(p->a->control(p->a->self, s, p->io.image, p->residual));
+    }
     TR_TRY(round_to(p, p->io.image));
     TR_TRY(round_to(p, p->io.text));
     for (int i = 0; i < n_block; i++) {                     /* of time alone: once for forward and backward */
@@ -52,7 +76,7 @@ done:
 static tress_status add_residual(const pass *p, int i, tr_tensor image)
 {
     tress_status st = TRESS_OK;
-    const tr_mmdit_args *f = &p->a->forward;
+    const tr_mmdit_args *f = &p->forward;
     int r;
     TR_TRY(tr_mmdit_residual(&r, p->m, f, i, false));
     if (r >= 0) TR_TRY(tr_axpby(p->s, tr_rows(image), 1, tr_rows(image), f->residual_scale, tr_rows(f->residual[r])));
@@ -82,7 +106,7 @@ static tress_status forward(pass *p)
         TR_TRY(round_to(p, image));
         TR_TRY(round_to(p, text));
     }
-    TR_TRY(tr_mmdit_head(p->m, p->s, p->a->forward.out, p->final, p->head_mod, (tr_probe){ 0 }));
+    TR_TRY(tr_mmdit_head(p->m, p->s, p->a->forward.out, p->final, NULL, p->head_mod, (tr_probe){ 0 }));
 done:
     return st;
 }
@@ -114,11 +138,12 @@ static tress_status backward(pass *p)
     tr_stream *s = p->s;
     const tr_mmdit_sizes z = p->z;
     const tr_tensor out = p->a->forward.out;
+    const tr_dtype type = tr_stream_dtype(s);
     tr_tensor dv, d_image, d_text;
-    TR_TRY(tr_scratch(s, &dv, tr_stream_dtype(s), TR_DIMS(out.shape[0], out.shape[1], out.shape[2], out.shape[3])));
-    TR_TRY(tr_scratch(s, &d_image, TR_F32, TR_DIMS(z.b, z.t, z.d)));
-    TR_TRY(tr_scratch(s, &d_text, TR_F32, TR_DIMS(z.b, z.n, z.d)));
-    TR_TRY(p->a->loss(p->a->loss_self, s, out, dv));
+    TR_TRY(tr_scratch(s, &dv, type, TR_DIMS(out.shape[0], out.shape[1], out.shape[2], out.shape[3])));
+    TR_TRY(tr_scratch(s, &d_image, type, TR_DIMS(z.b, z.t, z.d)));
+    TR_TRY(tr_scratch(s, &d_text, type, TR_DIMS(z.b, z.n, z.d)));
+    TR_TRY(p->a->loss(p->a->self, s, out, dv));
     TR_TRY(head_back(p, d_image, dv));
     TR_TRY(round_to(p, d_image));
     for (int i = p->m->config.n_block - 1; i >= p->first; i--) {
@@ -136,11 +161,12 @@ tress_status tr_mmdit_train(tr_mmdit *m, tr_stream *s, const tr_mmdit_train_args
 {
     tress_status st = TRESS_OK;
     const tr_arena_mark mark = tr_scratch_push(s);
-    TR_ASSERT(a->forward.n_skip == 0 && a->loss);
+    TR_ASSERT(a->forward.n_skip == 0 && a->loss && (!a->control || (!a->forward.residual && a->forward.n_residual <= TR_BLOCK_MAX)));
     if (!m->pass) TR_TRY(tr_alloc(&m->pass, sizeof(pass)));
     pass *p = m->pass;
-    *p = (pass){ .m = m, .s = s, .a = a };
+    *p = (pass){ .m = m, .s = s, .a = a, .forward = a->forward };
     TR_TRY(tr_mmdit_check(&p->z, m, s, &a->forward));
+    if (a->control) p->forward.residual = p->residual;
     TR_TRY(prepare(p));
     TR_TRY(forward(p));
     TR_TRY(backward(p));

@@ -18,13 +18,16 @@ typedef enum tr_keep {
 } tr_keep;
 
 typedef struct tr_mmdit_train_args {
-    tr_mmdit_args forward;                      /* nothing skipped, no probe */
+    tr_mmdit_args forward;                      /* nothing skipped, no probe; with control only the number of residuals */
     tr_keep  keep;
-    tr_dtype round;                             /* F16 or BF16: what passes from block to block is rounded to it, both ways; F32: not */
+    tr_dtype round;                             /* F16 or BF16, on an F32 stream: what passes from block to block is rounded to it, both ways; F32: not */
     tr_drop  drop;
+    /* Called before the first block: fill residual[n_residual], [b, t, d] each, given tokens [b, t, d] as embedded. They lie where inputs of later
+     * blocks will, and take next to no memory of their own. NULL: there are none. */
+    tress_status (*control)(void *self, tr_stream *s, tr_tensor tokens, tr_tensor *residual);
     /* Called between the two with out [b, c, h, w]: dv [b, c, h, w] = the gradient of what is to fall. */
     tress_status (*loss)(void *self, tr_stream *s, tr_tensor v, tr_tensor dv);
-    void    *loss_self;
+    void    *self;                              /* of both */
 } tr_mmdit_train_args;
 /* Gradients are added to the da and dup of every layer that has them (tr_adapters). After the first call of a size nothing is allocated.
  * Fails: as tr_mmdit_forward, and what loss fails with. */

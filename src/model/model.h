@@ -9,6 +9,7 @@
 #include "model/mmdit.h"
 #include "model/mmdit_train.h"
 #include "model/preset.h"
+#include "model/reference.h"
 #include "model/save.h"
 #include "model/vae.h"
 #include "model/vae_latent.h"

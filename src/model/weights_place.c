@@ -61,7 +61,7 @@ tress_status tr_weights_copy(tr_weights *w, tr_tensor *out, tr_tensor t, int gro
     copy = tr_view(p, type, dims);
     if (t.dtype == type) {
         TR_TRY(tr_upload(w->stream, copy, t.data));
-    } else {                                    /* it travels as it is stored and is converted there */
+    } else if (!tr_device_is_dry(tr_stream_device(w->stream))) {  /* it travels as it is stored and is converted there, in scratch that the work will not see */
         TR_TRY(tr_scratch(w->stream, &raw, t.dtype, dims));
         TR_TRY(tr_upload(w->stream, raw, t.data));
         TR_TRY(tr_copy(w->stream, copy, raw));
@@ -128,13 +128,10 @@ done:
 tress_status tr_weights_placed(tr_weights *w)
 {
     tress_status st = TRESS_OK;
-    tr_stream *fresh = NULL;
     if (!w->stream) return TRESS_OK;
     TR_TRY(tr_weights_settle(w));
     TR_TRY(tr_stream_sync(w->stream));
-    TR_TRY(tr_stream_new(&fresh, tr_stream_device(w->stream)));           /* the scratch of conversions goes back */
-    tr_stream_free(w->stream);
-    w->stream = fresh;
+    tr_scratch_trim(w->stream);                 /* of conversions */
 done:
     return st;
 }

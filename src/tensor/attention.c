@@ -7,7 +7,10 @@ tress_status tr_attention(tr_stream *s, const tr_attention_args *a)
     const int64_t b = a->q.shape[0], n_q = a->q.shape[1], h = a->q.shape[2], d = a->q.shape[3];
     TR_ASSERT(tr_is_f32_or_none(a->lse, TR_DIMS(b, h, n_q)));
     TR_ASSERT(a->n_segment >= 1 && a->n_segment <= TR_SEGMENT_MAX);
-    double n_key = 0, bytes = tr_tensor_bytes(a->q) + tr_tensor_bytes(a->o);
+    const bool second = !tr_is_none(a->q2);
+    const int64_t n_q2 = second ? a->q2.shape[1] : 0;
+    TR_ASSERT(!second || (tr_is_activation(s, a->q2, 4) && tr_is_activation(s, a->o2, 4) && tr_has_dims(a->q2, TR_DIMS(b, n_q2, h, d)) && tr_same_dims(a->q2, a->o2)));
+    double n_key = 0, bytes = tr_tensor_bytes(a->q) + tr_tensor_bytes(a->o) + tr_tensor_bytes(a->q2) + tr_tensor_bytes(a->o2);
     for (int i = 0; i < a->n_segment; i++) {
         const tr_attention_segment *g = &a->segment[i];
         TR_ASSERT(tr_is_activation(s, g->k, 4) && tr_is_activation(s, g->v, 4) && tr_same_dims(g->k, g->v));
@@ -15,10 +18,11 @@ tress_status tr_attention(tr_stream *s, const tr_attention_args *a)
         TR_ASSERT(tr_has_dims(g->k, TR_DIMS(b, n_k, h, d)));
         TR_ASSERT(tr_is_f32_or_none(g->bias, TR_DIMS(h, n_q, n_k)) && tr_is_f32_or_none(g->key_logw, TR_DIMS(n_k)) &&
                   tr_is_f32_or_none(g->query_logw, TR_DIMS(n_q)));
+        TR_ASSERT(!second || (tr_is_none(g->bias) && tr_is_none(g->query_logw) && !g->causal));
         n_key += (double)n_k;
         bytes += tr_tensor_bytes(g->k) + tr_tensor_bytes(g->v) + tr_tensor_bytes(g->bias);
     }
-    tr_stream_count_op(s, 4.0 * (double)(b * h) * (double)n_q * n_key * (double)d, bytes);
+    tr_stream_count_op(s, 4.0 * (double)(b * h) * (double)(n_q + n_q2) * n_key * (double)d, bytes);
     return TR_RUN(s, attention, (s, a));
 }
 

@@ -8,15 +8,19 @@
 #define ALIGN 256
 #define OWN_BYTES ((int64_t)1 << 30)            /* CUDA's context is 0.5 GiB on an H100; rooms of ops, cuBLAS's and cuDNN's workspaces */
 
+static tress_status check_dtype(bool is_host, tr_dtype t)
+{
+    if (t == TR_F32 || (!is_host && (t == TR_F16 || t == TR_BF16))) return TRESS_OK;
+    return tr_fail(TRESS_E_ARG, "dtype %s: found for the %s, expected F32, or on a GPU F16 or BF16", tr_dtype_name(t), is_host ? "CPU" : "GPU");
+}
+
 tress_status tr_device_open(tr_device **out, const tr_device_spec *spec)
 {
     tress_status st = TRESS_OK;
     tr_device *d = NULL;
     const tr_backend *backend = &tr_backend_cpu;
     if (spec->kind == TRESS_BACKEND_CUDA && !spec->dry) TR_TRY(tr_backend_load(&backend, "libtress_cuda.so", "libcuda.so.1"));
-    if (spec->dtype != TR_F32 && (spec->kind != TRESS_BACKEND_CUDA || (spec->dtype != TR_F16 && spec->dtype != TR_BF16)))
-        TR_TRY(tr_fail(TRESS_E_ARG, "dtype %s: found for the %s, expected F32, or on a GPU F16 or BF16", tr_dtype_name(spec->dtype),
-                       spec->kind == TRESS_BACKEND_CUDA ? "GPU" : "CPU"));
+    TR_TRY(check_dtype(spec->kind != TRESS_BACKEND_CUDA, spec->dtype));
     if (spec->n_thread < 0 || spec->n_thread > TR_THREAD_MAX)
         TR_TRY(tr_fail(TRESS_E_ARG, "threads: found %d, expected 0 to %d", spec->n_thread, TR_THREAD_MAX));
     if (spec->bytes_max < 0)
@@ -60,6 +64,14 @@ void tr_device_close(tr_device *d)
 bool tr_device_is_host(const tr_device *d) { return d->is_host; }
 bool tr_device_is_dry(const tr_device *d) { return d->dry; }
 tr_dtype tr_device_dtype(const tr_device *d) { return d->dtype; }
+
+tress_status tr_device_set_dtype(tr_device *d, tr_dtype t)
+{
+    const tress_status st = check_dtype(d->kind != TRESS_BACKEND_CUDA, t);
+    if (st == TRESS_OK) d->dtype = t;
+    return st;
+}
+
 int  tr_device_threads(const tr_device *d) { return d->n_thread; }
 const char *tr_device_name(const tr_device *d) { return d->name; }
 int64_t tr_device_bytes(const tr_device *d) { return d->bytes; }

@@ -6,8 +6,9 @@ double tr_check_epilogue(const tr_stream *s, const tr_epilogue *e, int64_t n, in
     if (!e) return 0;
     TR_ASSERT(tr_is_none(e->mul) || tr_is_rows(s, e->mul, n, m));
     TR_ASSERT(tr_is_none(e->residual) || tr_is_rows(s, e->residual, n, m));
+    TR_ASSERT(tr_is_none(e->more) || tr_is_rows(s, e->more, n, m));
     TR_ASSERT(tr_is_none(e->gate) || (tr_is_activation(s, e->gate, 2) && e->gate.shape[1] == m && e->gate.shape[0] > 0 && n % e->gate.shape[0] == 0));
-    return tr_tensor_bytes(e->mul) + tr_tensor_bytes(e->residual);
+    return tr_tensor_bytes(e->mul) + tr_tensor_bytes(e->residual) + tr_tensor_bytes(e->more);
 }
 
 tress_status tr_linear(tr_stream *s, tr_tensor y, tr_tensor x, tr_tensor w, tr_tensor b, tr_tensor low, tr_tensor up, const tr_epilogue *e)

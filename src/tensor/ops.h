@@ -18,18 +18,21 @@ typedef enum tr_act {
 } tr_act;
 
 /* What a linear layer does with h = x w^T + b + low up^T before it stores:
- *     y = residual + gate * (mul * act(scale * h))        each part optional */
+ *     y = residual + gate * (mul * act(scale * h)) + more_scale * more        each part optional */
 typedef struct tr_epilogue {
     tr_act    act;
     float     scale;                            /* 0 stands for 1, so { 0 } is the plain layer */
     tr_tensor mul;                              /* [n, m]: gated feed-forward */
     tr_tensor gate;                             /* [g, m] */
     tr_tensor residual;                         /* [n, m] rows strided; may be y */
+    tr_tensor more;                             /* [n, m]: what a ControlNet adds */
+    float     more_scale;
 } tr_epilogue;
 
 /* o_i = sum_j p_ij v_j over the keys of all segments, p = softmax_j(scale q_i k_j + bias_ij + key_logw_j + query_logw_i),
  * exactly one softmax over the union (Reference Attention is one more segment).
- * q, o [b, n_q, h, d]; k, v [b, n_k, h, d]; any strides, the last one 1. */
+ * q, o [b, n_q, h, d]; k, v [b, n_k, h, d]; any strides, the last one 1.
+ * q2, o2 [b, n_q2, h, d]: what another stream asks of the same keys, in the same pass; then no bias, query_logw or causal segment. */
 #define TR_SEGMENT_MAX 4
 typedef struct tr_attention_segment {
     tr_tensor k, v;
@@ -41,6 +44,7 @@ typedef struct tr_attention_segment {
 typedef struct tr_attention_args {
     tr_tensor q, o;
     tr_tensor lse;                              /* F32 [b, h, n_q], or none: log of the softmax's denominator */
+    tr_tensor q2, o2;                           /* or none */
     float     scale;
     int       n_segment;
     tr_attention_segment segment[TR_SEGMENT_MAX];
@@ -112,6 +116,11 @@ typedef struct tr_backend {
     tress_status (*upload)(void *self, void *to, const void *from, size_t n);
     tress_status (*download)(void *self, void *to, const void *from, size_t n);
     tress_status (*sync)(void *self);
+    /* What tr_record (stream.h) is made of. NULL, all four: this back end gains nothing by recording. */
+    tress_status (*record_begin)(void *self);
+    tress_status (*record_end)(void *self, void **record);      /* record NULL: what was recorded is dropped */
+    tress_status (*record_run)(void *self, void *record);
+    void (*record_free)(void *self, void *record);
     tress_status (*free_bytes)(void *self, int64_t *out);        /* of its memory, that nobody uses; NULL: unknown */
     tress_status (*pin)(void *self, void **out, size_t n);       /* host memory that fetch reads; not zeroed */
     void (*unpin)(void *self, void *p);

@@ -27,6 +27,7 @@ tr_dtype tr_stream_dtype(const tr_stream *s) { return s->device->dtype; }
 
 tress_status tr_stream_sync(tr_stream *s)
 {
+    TR_ASSERT(!s->recording);
     return s->device->dry ? TRESS_OK : s->device->backend->sync(s->device->self);
 }
 
@@ -45,6 +46,9 @@ tress_status tr_stream_poll(tr_stream *s)
 tr_arena_mark tr_scratch_push(tr_stream *s) { return tr_arena_push(s->arena); }
 void tr_scratch_pop(tr_stream *s, tr_arena_mark m) { tr_arena_pop(s->arena, m); }
 
+tress_status tr_scratch_reserve(tr_stream *s, size_t n) { return tr_arena_reserve(s->arena, n); }
+void tr_scratch_trim(tr_stream *s) { tr_arena_trim(s->arena); }
+
 tress_status tr_scratch(tr_stream *s, tr_tensor *out, tr_dtype t, tr_dims d)
 {
     tress_status st = TRESS_OK;
@@ -61,13 +65,13 @@ static size_t size_of(tr_tensor t) { return (size_t)tr_count(t) * tr_dtype_size(
 
 tress_status tr_upload(tr_stream *s, tr_tensor to, const void *from)
 {
-    TR_ASSERT(tr_is_contiguous(to));
+    TR_ASSERT(tr_is_contiguous(to) && !s->recording);
     return s->device->dry ? TRESS_OK : s->device->backend->upload(s->device->self, to.data, from, size_of(to));
 }
 
 tress_status tr_download(tr_stream *s, void *to, tr_tensor from)
 {
-    TR_ASSERT(tr_is_contiguous(from));
+    TR_ASSERT(tr_is_contiguous(from) && !s->recording);
     return s->device->dry ? TRESS_OK : s->device->backend->download(s->device->self, to, from.data, size_of(from));
 }
 

@@ -32,6 +32,8 @@ tr_device_spec tr_device_dry_spec(const tr_device *d);          /* of one like d
 void tr_device_close(tr_device *d);
 bool tr_device_is_host(const tr_device *d);     /* tensors of it can be read by the CPU; of a dry one: could be */
 tr_dtype tr_device_dtype(const tr_device *d);   /* of activations */
+/* From now on; what is there already keeps its own. Fails: ARG (as open). */
+TR_CHECKED tress_status tr_device_set_dtype(tr_device *d, tr_dtype t);
 bool tr_device_is_dry(const tr_device *d);
 int  tr_device_threads(const tr_device *d);
 const char *tr_device_name(const tr_device *d); /* "CPU, 2 threads, AVX-512" */
@@ -40,9 +42,9 @@ int64_t tr_device_peak(const tr_device *d);     /* the most so far */
 int64_t tr_device_peak_reset(tr_device *d);     /* the same, and counts anew from what is in use now */
 int64_t tr_device_peak_ever(const tr_device *d);                /* the most since it was opened */
 void tr_device_limit(tr_device *d, int64_t bytes_max);          /* bytes_max from now on; 0: no limit */
-/* Of its memory, what nobody uses now; 0: unknown. Fails: GPU. */
+/* *out = bytes of a GPU that nobody uses now; 0: unknown, as on the CPU and where nothing is computed. Fails: GPU. */
 TR_CHECKED tress_status tr_device_free_bytes(const tr_device *d, int64_t *out);
-int64_t tr_device_own_bytes(const tr_device *d);                /* what its back end may take beside all that is counted here */
+int64_t tr_device_own_bytes(const tr_device *d);                /* at most so many are used by a GPU's back end itself and not counted above */
 /* Host memory out of which a device fetches at full speed (page-locked, on a GPU). Fails: OOM, GPU. */
 TR_CHECKED tress_status tr_device_pin(tr_device *d, void **out, int64_t n);
 void tr_device_unpin(tr_device *d, void *p, int64_t n);
@@ -79,6 +81,21 @@ TR_CHECKED tress_status tr_stream_poll(tr_stream *s);
 tr_arena_mark tr_scratch_push(tr_stream *s);
 void tr_scratch_pop(tr_stream *s, tr_arena_mark m);
 TR_CHECKED tress_status tr_scratch(tr_stream *s, tr_tensor *out, tr_dtype t, tr_dims d);
+/* Nothing is pushed: n bytes are taken of the device in one piece, as many as tr_stream_count's scratch_peak told. Fails: OOM. */
+TR_CHECKED tress_status tr_scratch_reserve(tr_stream *s, size_t n);
+/* What scratch has taken of the device goes back, for others to use; nothing is pushed. */
+void tr_scratch_trim(tr_stream *s);
+
+/* Ops recorded once and queued again as a whole: on a GPU one call in place of thousands. What is recorded keeps its addresses: tensors and
+ * scratch must lie where they lay as long as it runs, and what ops read from host memory is read once. Begin when the same ops have run
+ * before, twice where scratch was empty around them: nothing may be taken from the device while recording. No upload, download or sync
+ * inside. A begin that succeeded needs its end, with out NULL after a failure. */
+typedef struct tr_record tr_record;
+bool tr_stream_records(const tr_stream *s);     /* worth it and possible here */
+TR_CHECKED tress_status tr_record_begin(tr_stream *s);
+TR_CHECKED tress_status tr_record_end(tr_stream *s, tr_record **out);
+TR_CHECKED tress_status tr_record_run(tr_record *r);
+void tr_record_free(tr_record *r);
 
 typedef struct tr_stream_stats { double flops, bytes; int64_t n_op; size_t scratch_peak; } tr_stream_stats;
 tr_stream_stats tr_stream_count(const tr_stream *s);     /* multiply-adds count two; bytes: operands read and written once */

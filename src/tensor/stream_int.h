@@ -24,6 +24,8 @@ struct tr_stream {
     tr_device *device;
     tr_arena  *arena;
     tr_stream_stats stats;
+    bool       recording;
+    tr_stream_stats stats_before;               /* of what is being recorded */
     bool     (*cancelled)(void *self);
     void      *cancelled_self;
 };

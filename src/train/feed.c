@@ -17,6 +17,7 @@ struct tr_feed {
     float       *sigma;
     int64_t      n_cell;                        /* h w of the largest */
     int          channels;
+    uint64_t     loaded;                        /* 1 + the number of the micro-step that is in the arrays; 0: none */
 };
 
 static uint64_t stream_of(int purpose, int64_t step, int64_t sample) { return (uint64_t)purpose << 56 | (uint64_t)step << 16 | (uint64_t)sample; }
@@ -110,6 +111,8 @@ tress_status tr_feed_next(tr_feed *f, int64_t step, int micro, tr_train_batch *o
     const int b = f->spec.batch;
     const uint64_t number = (uint64_t)step * (uint64_t)f->spec.accumulation + (uint64_t)micro;
     TR_ASSERT(step >= 0 && step < INT64_C(1) << 40 && micro >= 0 && micro < f->spec.accumulation);
+    if (f->loaded == number + 1) goto loaded;
+    f->loaded = 0;
     tr_order_batch(f->order, number, f->index);
     for (int i = 0; i < b; i++) {
         const int64_t sample = (int64_t)micro * b + i;
@@ -121,6 +124,8 @@ tress_status tr_feed_next(tr_feed *f, int64_t step, int micro, tr_train_batch *o
         f->sigma[i] = (float)tr_sigma_draw(&f->spec.sigma, f->spec.seed, step, sample);
         f->no_sketch[i] = f->spec.sketch_dropout > 0 && tr_philox_uniform(f->spec.seed, stream_of(SKETCH, step, 0), (uint64_t)sample) < f->spec.sketch_dropout;
     }
+    f->loaded = number + 1;
+loaded:
     *out = view(f, b, tr_latents_at(f->latents, f->index[0]), number);
     if (f->spec.sketch_dropout > 0) out->no_sketch = f->no_sketch;
 done:
@@ -132,6 +137,7 @@ tress_status tr_feed_fixed(tr_feed *f, int i, float sigma, tr_train_batch *out)
     tress_status st = TRESS_OK;
     const tr_latents_item x = tr_latents_at(f->latents, i);
     const int64_t n = (int64_t)f->channels * x.h * x.w;
+    f->loaded = 0;
     f->index[0] = i;
     TR_TRY(load(f, i, 0, 0, false, 0));
     /* Not of the run's seed: two runs on the same data are measured by the same noise. */

@@ -22,7 +22,7 @@ typedef struct tr_feed tr_feed;
 TR_CHECKED tress_status tr_feed_new(tr_feed **out, tr_latents *l, const tr_feed_spec *spec);
 void tr_feed_free(tr_feed *f);
 int64_t tr_feed_epoch_steps(const tr_feed *f);          /* steps until every picture was seen, rounded up */
-/* Micro-step `micro` of step `step` (from 0). *out is a view until the next call. Fails (fresh drawings only): as tr_latents_get. */
+/* Micro-step `micro` of step `step` (from 0). *out is a view until the next call; asked for once more it is there already. Fails (fresh drawings only): as tr_latents_get. */
 TR_CHECKED tress_status tr_feed_next(tr_feed *f, int64_t step, int micro, tr_train_batch *out);
 const char *tr_feed_name(const tr_feed *f, int i);      /* sample i of the last micro-step: the picture's name, view */
 

@@ -23,12 +23,14 @@ typedef struct run {
     int         n_held;
     tr_latents *latents;
     tr_feed    *feed;
+    const char **name;                          /* [accumulation, batch] pictures of a step: views */
     tr_trainer *trainer;
     tr_trainer_state room;
     tr_identity identity;
     tr_checkpoint *resume;
     tr_show    *show;
     char       *checkpoints;                    /* RUN/checkpoints */
+    size_t      scratch;                        /* of a step */
     int64_t     step, saved;                    /* steps done; the step of the newest checkpoint, -1: none */
     tr_lr       lr;
     bool        bare;                           /* the base's pictures are drawn */
@@ -224,10 +226,12 @@ static tress_status choose_keep(run *r)
 {
     static const char *const name[] = { "off: nothing is computed twice", "attention: all but attention is computed twice", "on: everything is computed twice" };
     tress_status st = TRESS_OK;
-    int64_t h = 0, w = 0, bytes[3] = { 0 };
+    int64_t h = 0, w = 0;
+    tr_rehearsal step[3] = { { 0 } };
     const int cell = r->specs.latents.prepare.cell;
-    const int64_t limit = r->a->max_vram > 0 ? r->a->max_vram : r->env->memory_max, weights = r->env->weight_bytes;
-    const int64_t wish = limit > 0 || !tr_device_is_host(r->env->device) ? limit : tr_mem_machine() / 10 * 8;       /* of auto: others need memory too */
+    const bool host = tr_device_is_host(r->env->device);
+    const int64_t limit = host && r->a->max_vram > 0 ? r->a->max_vram : r->env->memory_max, weights = r->env->weight_bytes;
+    const int64_t wish = limit > 0 || !host ? limit : tr_mem_machine() / 10 * 8;       /* of auto: others need memory too */
     char step_text[32], weight_text[32];
     const tress_checkpointing asked = r->a->gradient_checkpointing;
     for (int i = 0; i < r->env->check->data->n_item; i++) {     /* before a picture is encoded, which takes long */
@@ -241,17 +245,19 @@ static tress_status choose_keep(run *r)
     for (int level = keep; level <= TR_KEEP_INPUT; level++) {
         tr_trainer_spec spec = r->specs.trainer;
         spec.keep = (tr_keep)level;
-        TR_TRY(r->env->measure(r->env->self, &bytes[level], &spec, r->a->batch, h, w));
+        TR_TRY(r->env->measure(r->env->self, &step[level], &spec, r->a->batch, h, w));
         keep = level;
-        if (asked != TRESS_CHECKPOINTING_AUTO || wish == 0 || weights + bytes[level] <= wish) break;
+        if (asked != TRESS_CHECKPOINTING_AUTO || wish == 0 || weights + step[level].bytes <= wish) break;
     }
-    if (limit > 0 && weights + bytes[keep] > limit)
+    if (limit > 0 && weights + step[keep].bytes > limit)
         TR_TRY(tr_fail(TRESS_E_OOM, "training at %" PRId64 " x %" PRId64 " pixels, batch %d, takes %.2f GiB: %.2f of weights and %.2f beside them, with gradient checkpointing %s; "
-                       "--max-vram leaves %.2f: a smaller --resolution or --batch takes less", w * cell, h * cell, r->a->batch,
-                       (double)(weights + bytes[keep]) / 0x1p30, (double)weights / 0x1p30, (double)bytes[keep] / 0x1p30, name[keep], (double)limit / 0x1p30));
+                       "%s leaves %.2f: a smaller --resolution or --batch takes less", w * cell, h * cell, r->a->batch,
+                       (double)(weights + step[keep].bytes) / 0x1p30, (double)weights / 0x1p30, (double)step[keep].bytes / 0x1p30, name[keep],
+                       r->a->max_vram > 0 || host ? "--max-vram" : "the GPU", (double)limit / 0x1p30));
     r->specs.trainer.keep = (tr_keep)keep;
-    sayf(r, "memory: %s of weights, mapped from their files, and %s for a step of %d picture%s of %" PRId64 " x %" PRId64 " pixels; gradient checkpointing %s",
-         amount(weight_text, weights), amount(step_text, bytes[keep]), r->a->batch, r->a->batch == 1 ? "" : "s", w * cell, h * cell, name[keep]);
+    r->scratch = step[keep].scratch;
+    sayf(r, "memory: %s of weights, %s, and %s for a step of %d picture%s of %" PRId64 " x %" PRId64 " pixels; gradient checkpointing %s",
+         amount(weight_text, weights), host ? "mapped from their files" : "on the GPU", amount(step_text, step[keep].bytes), r->a->batch, r->a->batch == 1 ? "" : "s", w * cell, h * cell, name[keep]);
 done:
     return st;
 }
@@ -291,7 +297,10 @@ static tress_status open_trainer(run *r)
     const tress_train_args *a = r->a;
     const tr_feed_spec feed = { .batch = a->batch, .accumulation = a->gradient_accumulation, .sketch_dropout = a->sketch_dropout, .seed = a->seed,
                                 .sigma = { (tr_sigma_kind)a->timestep_sampling, a->logit_mean, a->logit_std, a->mode_scale, a->training_shift } };
+    void *p = NULL;
     TR_TRY(tr_feed_new(&r->feed, r->latents, &feed));
+    TR_TRY(tr_alloc_array(&p, (int64_t)a->gradient_accumulation * a->batch, sizeof *r->name));
+    r->name = p;
     TR_TRY(tr_trainer_new(&r->trainer, r->stream, r->env->transformer, r->env->controlnet, &r->specs.trainer));
     TR_TRY(tr_trainer_state_get(&r->room, r->trainer, r->stream));              /* room to save in, before there is anything to lose */
     if (r->resume) {
@@ -363,6 +372,13 @@ done:
     return st;
 }
 
+/* The trained adapters are back after whatever came of the average: st, or what went wrong here. */
+static tress_status stop_average(run *r, tress_status st)
+{
+    const tress_status back = tr_trainer_use_average(r->trainer, r->stream, false);
+    return st == TRESS_OK ? back : st;
+}
+
 typedef struct validation { run *r; double loss[TR_VALIDATION_N], mean; } validation;
 static tress_status validation_metrics(void *self) { const validation *v = self; return tr_show_validation_metrics(v->r->show, v->r->step, v->loss, v->mean); }
 static tress_status validation_events(void *self) { const validation *v = self; return tr_show_validation_events(v->r->show, v->r->step, v->loss, v->mean); }
@@ -377,7 +393,7 @@ static tress_status validate(run *r)
     stage g = { r, "validate", tr_seconds() };
     const int n_look = r->n_held < VALIDATION_MAX ? r->n_held : VALIDATION_MAX;
     if (r->n_held == 0) return TRESS_OK;
-    tr_trainer_use_average(r->trainer, true);
+    TR_TRY(tr_trainer_use_average(r->trainer, r->stream, true));
     for (int i = 0; st == TRESS_OK && i < tr_latents_count(r->latents) && n < n_look; i++) {
         if (!tr_latents_at(r->latents, i).held) continue;
         n++;
@@ -388,8 +404,7 @@ static tress_status validate(run *r)
         }
         if (st == TRESS_OK) on_progress(&g, n, n_look);
     }
-    tr_trainer_use_average(r->trainer, false);
-    if (st != TRESS_OK) goto done;
+    TR_TRY(stop_average(r, st));
     for (int k = 0; k < TR_VALIDATION_N; k++) {
         v.loss[k] /= n;
         v.mean += v.loss[k] / TR_VALIDATION_N;
@@ -422,6 +437,7 @@ static tress_status draw_sheet(run *r)
     tr_image *sheet = NULL;
     const int n = choose_items(r, item);
     if (!r->env->sheet || n == 0) return TRESS_OK;
+    if (!tr_device_is_host(r->env->device)) tr_scratch_trim(r->stream);         /* the drawing's takes its place */
     if (!r->bare) {
         tr_adapters_attach(tr_trainer_adapters(r->trainer), false);
         st = r->env->sheet(r->env->self, &sheet, item, n, true);
@@ -429,10 +445,9 @@ static tress_status draw_sheet(run *r)
         if (st != TRESS_OK) goto done;
         r->bare = true;
     }
-    tr_trainer_use_average(r->trainer, true);
+    TR_TRY(tr_trainer_use_average(r->trainer, r->stream, true));
     st = r->env->sheet(r->env->self, &sheet, item, n, false);
-    tr_trainer_use_average(r->trainer, false);
-    if (st != TRESS_OK) goto done;
+    TR_TRY(stop_average(r, st));
     const sheet_report x = { r, sheet };
     TR_TRY(patiently(r, sheet_file, (void *)&x));
     TR_TRY(patiently(r, sheet_events, (void *)&x));
@@ -461,16 +476,22 @@ static tress_status one_step(run *r)
     char names[256] = "", bad[256] = "";
     double total = 0;
     bool good = true;
-    for (int micro = 0; micro < a->gradient_accumulation && good; micro++) {
+    TR_TRY(tr_scratch_reserve(r->stream, r->scratch));          /* it is there, but at first and after a drawing */
+    for (int micro = 0; micro < a->gradient_accumulation; micro++) {
         TR_TRY(tr_feed_next(r->feed, r->step, micro, &batch));
-        TR_TRY(tr_trainer_accumulate(r->trainer, r->stream, &batch, 1.0 / a->gradient_accumulation, &loss, NULL));
-        total += loss.loss / a->gradient_accumulation;
+        TR_TRY(tr_trainer_accumulate(r->trainer, r->stream, &batch, 1.0 / a->gradient_accumulation, NULL, NULL));
         for (int i = 0; i < a->batch; i++) {
             const size_t at = strlen(names);
+            r->name[micro * a->batch + i] = tr_feed_name(r->feed, i);
             if (at + 1 < sizeof names) snprintf(names + at, sizeof names - at, "%s%s", at ? ", " : "", tr_feed_name(r->feed, i));
         }
+    }
+    if (r->step + 1 < a->steps) TR_TRY(tr_feed_next(r->feed, r->step + 1, 0, &batch));        /* while a GPU is at work */
+    for (int micro = 0; micro < a->gradient_accumulation && good; micro++) {
+        TR_TRY(tr_trainer_hear(r->trainer, r->stream, micro, &loss));
+        total += loss.loss / a->gradient_accumulation;
         good = loss.i_bad < 0;
-        if (!good) snprintf(bad, sizeof bad, "%s", tr_feed_name(r->feed, loss.i_bad));
+        if (!good) snprintf(bad, sizeof bad, "%s", r->name[micro * a->batch + loss.i_bad]);
     }
     const double rate = tr_lr_at(&r->lr, r->step);
     r->torn = true;
@@ -552,6 +573,7 @@ tress_status tr_run(const tr_run_env *env, const tress_train_args *args, const t
     TR_TRY(open_folder(r));
     TR_TRY(identify(r));
     TR_TRY(patiently(r, open_latents, r));
+    tr_scratch_trim(r->stream);                 /* encoding takes more than a step, or less */
     TR_TRY(tr_identity_add(&r->identity, "data", "%s", tr_latents_digest(r->latents)));
     TR_TRY(open_trainer(r));
     st = go(r);
@@ -568,6 +590,7 @@ done:
         tr_stream_free(r->stream);
         tr_lock_close(r->lock);
         tr_free(r->held);
+        tr_free(r->name);
         tr_free(r->checkpoints);
         tr_free(r);
     }

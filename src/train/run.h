@@ -10,11 +10,17 @@
 extern "C" {
 #endif
 
+typedef struct tr_rehearsal {                   /* of a step */
+    int64_t bytes;                              /* the most taken beside the weights, */
+    size_t  scratch;                            /* so much of it scratch of the stream */
+    double  flops;
+} tr_rehearsal;
+
 typedef struct tr_run_env {                     /* all borrowed */
     tr_device     *device;
     tress_hooks    hooks;
     const tr_check *check;                      /* of the data, which are fit */
-    int64_t        memory_max;
+    int64_t        memory_max;                  /* bytes for weights and work, 0: no limit; a GPU has one */
     tr_mmdit      *transformer;
     tr_controlnet *controlnet;
     tr_vae        *vae;
@@ -22,8 +28,8 @@ typedef struct tr_run_env {                     /* all borrowed */
     const tr_contract *contract;                /* what lora.safetensors says it was trained under; base and control are filled */
     const char    *config;                      /* the options as JSON: RUN/config.json */
     int64_t        weight_bytes;                /* of the networks that train, for words about memory */
-    /* Bytes that a step takes beside the weights, by tr_run_rehearse on networks that are open on a dry device. */
-    tress_status (*measure)(void *self, int64_t *bytes, const tr_trainer_spec *spec, int64_t batch, int64_t h, int64_t w);
+    /* What a step takes, by tr_run_rehearse on networks that are open on a dry device. */
+    tress_status (*measure)(void *self, tr_rehearsal *out, const tr_trainer_spec *spec, int64_t batch, int64_t h, int64_t w);
     /* Draw a sheet of n pictures with the model as it is now; *out is new. bare: draw the base's own pictures, the adapters are off; called
      * once, before the first sheet. NULL: no sheets. */
     tress_status (*sheet)(void *self, tr_image **out, const tr_data_item *const *item, int n, bool bare);
@@ -32,12 +38,13 @@ typedef struct tr_run_env {                     /* all borrowed */
 
 /* What the options mean to the trainer and the data. keep is left as it is. Fails: ARG naming the option. */
 typedef struct tr_run_specs { tr_trainer_spec trainer; tr_latents_spec latents; } tr_run_specs;
+/* The type that activations have on d. A GPU's device has it before networks are opened there (tr_device_set_dtype); the CPU emulates it. */
+tr_dtype tr_run_precision(tress_precision p, const tr_device *d);
 TR_CHECKED tress_status tr_run_trainer_spec(tr_trainer_spec *out, const tress_train_args *a, const tr_mmdit *m);
 TR_CHECKED tress_status tr_run_specs_make(tr_run_specs *out, const tress_train_args *a, const tr_mmdit *m, const tr_controlnet *controlnet, const tr_vae *vae);
 
-/* The memory of one step at its largest, run on a stream of a dry device: bytes beside the weights, and operations. The networks are open
- * on that device. */
-TR_CHECKED tress_status tr_run_rehearse(int64_t *bytes, double *flops, tr_stream *dry, tr_mmdit *m, tr_controlnet *controlnet, const tr_trainer_spec *spec,
+/* One step at its largest, run on a stream of a dry device, where the networks are open. */
+TR_CHECKED tress_status tr_run_rehearse(tr_rehearsal *out, tr_stream *dry, tr_mmdit *m, tr_controlnet *controlnet, const tr_trainer_spec *spec,
                                         int64_t batch, int64_t h, int64_t w);
 
 /* Fails as tress_train. */

@@ -23,10 +23,9 @@ static tress_status read_targets(int *out, const char *text)
     return *out ? TRESS_OK : tr_fail(TRESS_E_ARG, "--targets is empty");
 }
 
-static tr_dtype precision_of(tress_precision p, bool host)
+tr_dtype tr_run_precision(tress_precision p, const tr_device *d)
 {
-    if (p == TRESS_PRECISION_AUTO) p = host ? TRESS_PRECISION_NO : TRESS_PRECISION_FP16;
-    return p == TRESS_PRECISION_FP16 ? TR_F16 : p == TRESS_PRECISION_BF16 ? TR_BF16 : TR_F32;
+    return p == TRESS_PRECISION_AUTO ? tr_device_dtype(d) : p == TRESS_PRECISION_FP16 ? TR_F16 : p == TRESS_PRECISION_BF16 ? TR_BF16 : TR_F32;
 }
 
 static tress_status check_choices(const tress_train_args *a)
@@ -42,17 +41,18 @@ static tress_status check_choices(const tress_train_args *a)
 tress_status tr_run_trainer_spec(tr_trainer_spec *out, const tress_train_args *a, const tr_mmdit *m)
 {
     tress_status st = TRESS_OK;
-    const bool host = tr_device_is_host(tr_mmdit_device(m)) || tr_device_is_dry(tr_mmdit_device(m));
+    const tr_device *d = tr_mmdit_device(m);
     int targets;
     TR_TRY(check_choices(a));
     TR_TRY(read_targets(&targets, a->targets));
     *out = (tr_trainer_spec){
         .adapter = { .rank = a->rank, .alpha = a->alpha == 0 ? (float)a->rank : a->alpha, .targets = targets, .block = a->block, .n_block = a->n_block, .seed = a->seed },
-        .dropout = a->lora_dropout, .zero_text_rows = a->zero_text_rows, .keep = TR_KEEP_ALL, .precision = precision_of(a->mixed_precision, host),
+        .dropout = a->lora_dropout, .zero_text_rows = a->zero_text_rows, .keep = TR_KEEP_ALL, .precision = tr_run_precision(a->mixed_precision, d),
         .control_last = a->control_last == TRESS_LAST_VENDOR, .normalize = (tr_mask_normalize)a->mask_normalize, .unmasked_weight = a->unmasked_weight,
         .adam8 = a->optimizer == TRESS_OPTIMIZER_ADAMW8BIT, .beta1 = a->beta1, .beta2 = a->beta2, .epsilon = a->epsilon, .weight_decay = a->weight_decay,
-        .max_grad_norm = a->max_grad_norm, .ema = a->ema, .seed = a->seed,
+        .max_grad_norm = a->max_grad_norm, .ema = a->ema, .seed = a->seed, .n_micro = a->gradient_accumulation < 1 ? 1 : a->gradient_accumulation > 256 ? 256 : a->gradient_accumulation,
     };
+    TR_ASSERT(tr_device_is_host(d) || out->precision == tr_device_dtype(d));
 done:
     return st;
 }
@@ -76,27 +76,32 @@ done:
     return st;
 }
 
-tress_status tr_run_rehearse(int64_t *bytes, double *flops, tr_stream *dry, tr_mmdit *m, tr_controlnet *controlnet, const tr_trainer_spec *spec,
+tress_status tr_run_rehearse(tr_rehearsal *out, tr_stream *dry, tr_mmdit *m, tr_controlnet *controlnet, const tr_trainer_spec *spec,
                              int64_t batch, int64_t h, int64_t w)
 {
     tress_status st = TRESS_OK;
     tr_trainer *t = NULL;
     tr_train_loss loss;
     tr_train_update update;
+    tr_rehearsal r = { 0 };
     float sigma[TR_TRAIN_BATCH_MAX] = { 0 };
     void *mask = NULL;
     tr_device *d = tr_stream_device(dry);
     TR_ASSERT(tr_device_is_dry(d));
     if (batch < 1 || batch > TR_TRAIN_BATCH_MAX) TR_TRY(tr_fail(TRESS_E_ARG, "--batch %" PRId64 ", expected 1 to %d", batch, TR_TRAIN_BATCH_MAX));
     TR_TRY(tr_alloc_array(&mask, batch * h * w, sizeof(float)));
-    (void)tr_device_peak_reset(d);
-    const double before = tr_stream_count(dry).flops;
     TR_TRY(tr_trainer_new(&t, dry, m, controlnet, spec));
     const tr_train_batch b = { .b = batch, .h = h, .w = w, .latents = mask, .control = controlnet ? mask : NULL, .noise = mask, .mask = mask, .sigma = sigma };
-    TR_TRY(tr_trainer_accumulate(t, dry, &b, 1, &loss, NULL));      /* a dry device reads no numbers: mask stands in for all */
-    TR_TRY(tr_trainer_update(t, dry, 0, true, &update));
-    *bytes = tr_device_peak(d);
-    if (flops) *flops = tr_stream_count(dry).flops - before;
+    for (int pass = 0; pass < 2; pass++) {                          /* the first tells how much scratch the second begins with, as a run does */
+        const double before = tr_stream_count(dry).flops;
+        tr_scratch_trim(dry);
+        TR_TRY(tr_scratch_reserve(dry, r.scratch));
+        (void)tr_device_peak_reset(d);
+        TR_TRY(tr_trainer_accumulate(t, dry, &b, 1, &loss, NULL));      /* a dry device reads no numbers: mask stands in for all */
+        TR_TRY(tr_trainer_update(t, dry, 0, true, &update));
+        r = (tr_rehearsal){ tr_device_peak(d) - tr_device_weight_bytes(d), tr_stream_count(dry).scratch_peak, tr_stream_count(dry).flops - before };
+    }
+    *out = r;
 done:
     tr_trainer_free(t);
     tr_free(mask);

@@ -4,6 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A batch whose sums are still on the device: what makes losses of them. */
+typedef struct heard {
+    int64_t b, channels;
+    int     n_empty;
+    double  mask_sum[TR_TRAIN_BATCH_MAX], weight[TR_TRAIN_BATCH_MAX];      /* of each sample in the loss */
+} heard;
+
 struct tr_trainer {
     tr_device     *device;
     tr_mmdit      *m;
@@ -15,6 +22,9 @@ struct tr_trainer {
     bool           averaged;                    /* the transformer computes with the average */
     tr_scale       scale;
     int64_t        taken;
+    tr_tensor      sums;                        /* F64 [n_micro, TR_TRAIN_BATCH_MAX] of m e^2, a row for each batch since the last update */
+    heard         *heard;                       /* [n_micro] */
+    int            n_heard;
     float          timestep[TR_TRAIN_BATCH_MAX];
 };
 
@@ -47,6 +57,7 @@ static tress_status check_spec(const tr_trainer_spec *c)
         if (!(range[i].value >= range[i].min && range[i].value <= range[i].most) || (range[i].open && range[i].value == range[i].most))
             return tr_fail(TRESS_E_ARG, range[i].open ? "%s %g, expected at least %g and below %g" : "%s %g, expected %g to %g", range[i].name, range[i].value,
                            range[i].min, range[i].most);
+    TR_ASSERT(c->n_micro >= 1);
     if (c->zero_text_rows < 1 || c->zero_text_rows > 4096)
         return tr_fail(TRESS_E_ARG, "zero-text-rows %d, expected 1 to 4096", c->zero_text_rows);
     return TRESS_OK;
@@ -81,6 +92,9 @@ tress_status tr_trainer_new(tr_trainer **out, tr_stream *s, tr_mmdit *m, tr_cont
         TR_TRY(tr_device_take(t->device, &t->average, TR_F32, TR_DIMS(n)));
         TR_TRY(tr_copy(s, t->average, tr_adapters_params(t->adapters)));
     }
+    TR_TRY(tr_device_take(t->device, &t->sums, TR_F64, TR_DIMS(spec->n_micro, TR_TRAIN_BATCH_MAX)));
+    TR_TRY(tr_alloc_array(&p, spec->n_micro, sizeof *t->heard));
+    t->heard = p;
     tr_scale_init(&t->scale, spec->precision == TR_F16);
     *out = t;
     t = NULL;
@@ -92,10 +106,11 @@ done:
 void tr_trainer_free(tr_trainer *t)
 {
     if (!t) return;
-    tr_tensor *const own[] = { &t->m1, &t->m2, &t->m1_scale, &t->m2_scale, &t->average };
+    tr_tensor *const own[] = { &t->m1, &t->m2, &t->m1_scale, &t->m2_scale, &t->average, &t->sums };
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         if (!tr_is_none(*own[i])) tr_device_give(t->device, *own[i]);
     tr_adapters_free(t->adapters);
+    tr_free(t->heard);
     tr_free(t);
 }
 
@@ -109,11 +124,12 @@ typedef struct pass {
     tr_stream  *s;
     const tr_train_batch *batch;
     double      share;
-    tr_train_loss *out;
+    tr_train_loss *out;                         /* NULL: later */
+    heard      *heard;
+    tr_tensor   sum;                            /* its row of the trainer's sums, [b] */
     float      *v_host;
-    double      mask_sum[TR_TRAIN_BATCH_MAX], weight[TR_TRAIN_BATCH_MAX];      /* of each sample in the loss */
     tr_tensor   x0, noise, mask, weight_on;     /* on the device */
-    tr_tensor   residual[TR_BLOCK_MAX];
+    tr_mmdit_args f;                            /* what the transformer is given */
 } pass;
 
 static tress_status check_batch(const tr_train_batch *a)
@@ -136,33 +152,47 @@ static void weigh(pass *p, int64_t channels)
     for (int64_t i = 0; i < a->b; i++) {
         double sum = 0;
         for (int64_t j = 0; j < a->h * a->w; j++) sum += (double)fmaxf(a->mask[i * a->h * a->w + j], p->t->spec.unmasked_weight);
-        p->mask_sum[i] = sum;
+        p->heard->mask_sum[i] = sum;
         all += sum;
         n += sum > 0;
     }
-    p->out->n_empty = (int)a->b - n;
+    p->heard->n_empty = (int)a->b - n;
     for (int64_t i = 0; i < a->b; i++) {
         switch (p->t->spec.normalize) {
-        case TR_MASK_PER_SAMPLE: p->weight[i] = p->mask_sum[i] > 0 ? 1 / ((double)channels * p->mask_sum[i] * n) : 0; break;
-        case TR_MASK_PER_BATCH:  p->weight[i] = all > 0 ? 1 / ((double)channels * all) : 0; break;
-        case TR_MASK_NONE:       p->weight[i] = 1 / ((double)channels * cells * (double)a->b); break;
+        case TR_MASK_PER_SAMPLE: p->heard->weight[i] = p->heard->mask_sum[i] > 0 ? 1 / ((double)channels * p->heard->mask_sum[i] * n) : 0; break;
+        case TR_MASK_PER_BATCH:  p->heard->weight[i] = all > 0 ? 1 / ((double)channels * all) : 0; break;
+        case TR_MASK_NONE:       p->heard->weight[i] = 1 / ((double)channels * cells * (double)a->b); break;
         }
     }
 }
 
-/* The sums come to the host, where they become losses. Not finite: no gradient is made of it. */
-static tress_status take_sums(pass *p, tr_tensor sum, int64_t channels)
+/* The sums come to the host, where they become losses. */
+static tress_status take_sums(tr_train_loss *out, tr_stream *s, const heard *h, tr_tensor sum)
 {
     tress_status st = TRESS_OK;
     double host[TR_TRAIN_BATCH_MAX];
-    TR_TRY(tr_download(p->s, host, sum));
-    TR_TRY(tr_stream_sync(p->s));
-    if (tr_device_is_dry(p->t->device)) goto done;
-    for (int64_t i = 0; i < p->batch->b; i++) {
-        p->out->loss += p->weight[i] * host[i];
-        p->out->sample[i] = p->mask_sum[i] > 0 ? host[i] / ((double)channels * p->mask_sum[i]) : 0;
-        if (!isfinite(host[i]) && p->out->i_bad < 0) p->out->i_bad = (int)i;
+    *out = (tr_train_loss){ .i_bad = -1, .n_empty = h->n_empty };
+    TR_TRY(tr_download(s, host, sum));
+    TR_TRY(tr_stream_sync(s));
+    if (tr_device_is_dry(tr_stream_device(s))) goto done;
+    for (int64_t i = 0; i < h->b; i++) {
+        out->loss += h->weight[i] * host[i];
+        out->sample[i] = h->mask_sum[i] > 0 ? host[i] / ((double)h->channels * h->mask_sum[i]) : 0;
+        if (!isfinite(host[i]) && out->i_bad < 0) out->i_bad = (int)i;
     }
+done:
+    return st;
+}
+
+static tress_status download_v(pass *p, tr_tensor v)
+{
+    tress_status st = TRESS_OK;
+    tr_tensor wide = v;
+    if (v.dtype != TR_F32) {
+        TR_TRY(tr_scratch(p->s, &wide, TR_F32, TR_DIMS(v.shape[0], v.shape[1], v.shape[2], v.shape[3])));
+        TR_TRY(tr_copy(p->s, wide, v));
+    }
+    TR_TRY(tr_download(p->s, p->v_host, wide));
 done:
     return st;
 }
@@ -172,12 +202,10 @@ static tress_status on_velocity(void *self, tr_stream *s, tr_tensor v, tr_tensor
     tress_status st = TRESS_OK;
     pass *p = self;
     const tr_arena_mark mark = tr_scratch_push(s);
-    tr_tensor sum;
-    TR_TRY(tr_scratch(s, &sum, TR_F64, TR_DIMS(p->batch->b)));
-    TR_TRY(tr_velocity_loss(s, dv, sum, v, p->x0, p->noise, p->mask, tr_is_none(dv) ? tr_none() : p->weight_on));
-    if (p->v_host) TR_TRY(tr_download(s, p->v_host, v));
-    TR_TRY(take_sums(p, sum, v.shape[1]));
-    if (p->out->i_bad >= 0) st = tr_fail(TRESS_E_NONFINITE, "the loss of sample %d of the batch is not finite", p->out->i_bad);
+    TR_TRY(tr_velocity_loss(s, dv, p->sum, v, p->x0, p->noise, p->mask, tr_is_none(dv) ? tr_none() : p->weight_on));
+    if (p->v_host) TR_TRY(download_v(p, v));
+    if (p->out) TR_TRY(take_sums(p->out, s, p->heard, p->sum));
+    if (p->out && p->out->i_bad >= 0) st = tr_fail(TRESS_E_NONFINITE, "the loss of sample %d of the batch is not finite", p->out->i_bad);
 done:
     tr_scratch_pop(s, mark);
     return st;
@@ -207,14 +235,16 @@ done:
     return st;
 }
 
-static tress_status run_control(pass *p, const tr_mmdit_args *f)
+static bool has_control(const pass *p) { return p->t->controlnet && p->batch->control; }
+
+static tress_status on_control(void *self, tr_stream *s, tr_tensor tokens, tr_tensor *residual)
 {
     tress_status st = TRESS_OK;
-    tr_stream *s = p->s;
+    const pass *p = self;
     const tr_train_batch *a = p->batch;
     const tr_controlnet_config *c = tr_controlnet_get_config(p->t->controlnet);
     const tr_arena_mark mark = tr_scratch_push(s);
-    tr_controlnet_args k = { .x = f->x, .tokens = f->tokens, .pooled = f->pooled, .timestep = f->timestep, .residual = p->residual };
+    tr_controlnet_args k = { .x = p->f.x, .tokens = tokens, .pooled = p->f.pooled, .timestep = p->f.timestep, .residual = residual };
     TR_TRY(upload(&k.condition, s, a->control, TR_DIMS(a->b, c->channels_in, a->h, a->w)));
     if (c->d_context) {                                     /* a net that reads words reads as many zero rows as the rows stand for */
         TR_TRY(tr_scratch(s, &k.context, tr_stream_dtype(s), TR_DIMS(a->b, p->t->spec.zero_text_rows, c->d_context)));
@@ -223,14 +253,14 @@ static tress_status run_control(pass *p, const tr_mmdit_args *f)
     TR_TRY(tr_controlnet_forward(p->t->controlnet, s, &k));
     for (int i = 0; a->no_sketch && i < c->n_block; i++)
         for (int64_t j = 0; j < a->b; j++)
-            if (a->no_sketch[j]) TR_TRY(tr_set(s, tr_index(p->residual[i], 0, j), 0));
+            if (a->no_sketch[j]) TR_TRY(tr_set(s, tr_index(residual[i], 0, j), 0));
 done:
     tr_scratch_pop(s, mark);
     return st;
 }
 
-/* Everything that the transformer is given, in scratch. */
-static tress_status prepare(tr_mmdit_args *f, pass *p)
+/* Everything that the transformer is given but the residuals, in scratch. */
+static tress_status prepare(pass *p)
 {
     tress_status st = TRESS_OK;
     tr_trainer *t = p->t;
@@ -238,7 +268,8 @@ static tress_status prepare(tr_mmdit_args *f, pass *p)
     const tr_train_batch *a = p->batch;
     const tr_mmdit_config *c = tr_mmdit_get_config(t->m);
     const tr_dims latent = TR_DIMS(a->b, c->channels_in, a->h, a->w);
-    const int64_t rows = t->spec.zero_text_long ? t->spec.zero_text_rows : 1, d = (int64_t)c->n_head * c->d_head;
+    const int64_t rows = t->spec.zero_text_long ? t->spec.zero_text_rows : 1;
+    tr_mmdit_args *f = &p->f;
     const tr_dtype type = tr_stream_dtype(s);
     float host[TR_TRAIN_BATCH_MAX];
 
@@ -251,9 +282,12 @@ static tress_status prepare(tr_mmdit_args *f, pass *p)
     TR_TRY(upload(&p->noise, s, a->noise, latent));
     TR_TRY(upload(&p->mask, s, a->mask, TR_DIMS(a->b, 1, a->h, a->w)));
     if (t->spec.unmasked_weight > 0) TR_TRY(tr_clamp(s, p->mask, p->mask, t->spec.unmasked_weight, INFINITY));
+    p->sum = tr_slice(tr_index(t->sums, 0, t->n_heard), 0, 0, a->b);
+    p->heard->b = a->b;
+    p->heard->channels = c->channels_out;
     weigh(p, c->channels_out);
     for (int64_t i = 0; i < a->b; i++) {
-        host[i] = (float)(p->weight[i] * p->share * t->scale.scale);
+        host[i] = (float)(p->heard->weight[i] * p->share * t->scale.scale);
         t->timestep[i] = 1000 * a->sigma[i];
     }
     TR_TRY(upload(&p->weight_on, s, host, TR_DIMS(a->b)));
@@ -266,47 +300,74 @@ static tress_status prepare(tr_mmdit_args *f, pass *p)
     TR_TRY(tr_scratch(s, &f->pooled, type, TR_DIMS(a->b, c->d_pooled)));
     TR_TRY(tr_set(s, f->pooled, 0));
     TR_TRY(tr_scratch(s, &f->out, type, latent));
-    TR_TRY(tr_scratch(s, &f->tokens, type, TR_DIMS(a->b, (a->h / c->patch) * (a->w / c->patch), d)));
-    TR_TRY(tr_mmdit_embed(t->m, s, f->tokens, f->x));
-    if (t->controlnet && a->control) {
-        f->residual = p->residual;
-        f->n_residual = tr_controlnet_get_config(t->controlnet)->n_block;
-        for (int i = 0; i < f->n_residual; i++)
-            TR_TRY(tr_scratch(s, &p->residual[i], type, TR_DIMS(a->b, f->tokens.shape[1], f->tokens.shape[2])));
-        TR_TRY(run_control(p, f));
-    }
+    if (has_control(p)) f->n_residual = tr_controlnet_get_config(t->controlnet)->n_block;
 done:
     return st;
+}
+
+/* Tokens and residuals of a forward alone: all at once. */
+static tress_status add_control(pass *p, tr_tensor residual[TR_BLOCK_MAX])
+{
+    tress_status st = TRESS_OK;
+    tr_stream *s = p->s;
+    tr_mmdit_args *f = &p->f;
+    const tr_mmdit_config *c = tr_mmdit_get_config(p->t->m);
+    const tr_dims tokens = TR_DIMS(p->batch->b, (p->batch->h / c->patch) * (p->batch->w / c->patch), (int64_t)c->n_head * c->d_head);
+    TR_TRY(tr_scratch(s, &f->tokens, tr_stream_dtype(s), tokens));
+    TR_TRY(tr_mmdit_embed(p->t->m, s, f->tokens, f->x));
+    if (!has_control(p)) goto done;
+    f->residual = residual;
+    for (int i = 0; i < f->n_residual; i++) TR_TRY(tr_scratch(s, &residual[i], tr_stream_dtype(s), tokens));
+    TR_TRY(on_control(p, s, f->tokens, residual));
+done:
+    return st;
+}
+
+static pass begin_pass(tr_trainer *t, tr_stream *s, const tr_train_batch *batch, double share, tr_train_loss *out)
+{
+    if (out) *out = (tr_train_loss){ .i_bad = -1 };
+    return (pass){ .t = t, .s = s, .batch = batch, .share = share, .out = out, .heard = &t->heard[t->n_heard] };
 }
 
 tress_status tr_trainer_accumulate(tr_trainer *t, tr_stream *s, const tr_train_batch *batch, double share, tr_train_loss *out, float *v)
 {
     tress_status st = TRESS_OK;
     const tr_arena_mark mark = tr_scratch_push(s);
-    pass p = { .t = t, .s = s, .batch = batch, .share = share, .out = out, .v_host = v };
-    tr_mmdit_train_args a = { .keep = t->spec.keep, .round = t->spec.precision, .loss = on_velocity, .loss_self = &p,
+    TR_ASSERT(t->n_heard < t->spec.n_micro);
+    pass p = begin_pass(t, s, batch, share, out);
+    p.v_host = v;
+    tr_mmdit_train_args a = { .keep = t->spec.keep, .round = tr_stream_dtype(s) == TR_F32 ? t->spec.precision : TR_F32, .loss = on_velocity, .self = &p,
                               .drop = { t->spec.dropout, t->spec.seed, batch->draw } };
     TR_ASSERT(!t->averaged);
-    *out = (tr_train_loss){ .i_bad = -1 };
     TR_TRY(check_batch(batch));
-    TR_TRY(prepare(&a.forward, &p));
+    TR_TRY(prepare(&p));
+    a.forward = p.f;
+    if (has_control(&p)) a.control = on_control;
     TR_TRY(tr_mmdit_train(t->m, s, &a));
+    if (!out) t->n_heard++;
 done:
     tr_scratch_pop(s, mark);
-    return st == TRESS_E_NONFINITE && out->i_bad >= 0 ? TRESS_OK : st;       /* told in out; the step will not be taken */
+    return st == TRESS_E_NONFINITE && out && out->i_bad >= 0 ? TRESS_OK : st;       /* told in out; the step will not be taken */
+}
+
+tress_status tr_trainer_hear(tr_trainer *t, tr_stream *s, int i, tr_train_loss *out)
+{
+    TR_ASSERT(i >= 0 && i < t->n_heard);
+    return take_sums(out, s, &t->heard[i], tr_slice(tr_index(t->sums, 0, i), 0, 0, t->heard[i].b));
 }
 
 tress_status tr_trainer_loss(tr_trainer *t, tr_stream *s, const tr_train_batch *batch, tr_train_loss *out)
 {
     tress_status st = TRESS_OK;
     const tr_arena_mark mark = tr_scratch_push(s);
-    pass p = { .t = t, .s = s, .batch = batch, .share = 1, .out = out };
-    tr_mmdit_args f;
-    *out = (tr_train_loss){ .i_bad = -1 };
+    pass p = begin_pass(t, s, batch, 1, out);
+    tr_tensor residual[TR_BLOCK_MAX];
+    TR_ASSERT(t->n_heard == 0);
     TR_TRY(check_batch(batch));
-    TR_TRY(prepare(&f, &p));
-    TR_TRY(tr_mmdit_forward(t->m, s, &f));
-    TR_TRY(on_velocity(&p, s, f.out, tr_none()));
+    TR_TRY(prepare(&p));
+    TR_TRY(add_control(&p, residual));
+    TR_TRY(tr_mmdit_forward(t->m, s, &p.f));
+    TR_TRY(on_velocity(&p, s, p.f.out, tr_none()));
 done:
     tr_scratch_pop(s, mark);
     return st == TRESS_E_NONFINITE && out->i_bad >= 0 ? TRESS_OK : st;
@@ -354,7 +415,7 @@ static tress_status take_step(tr_trainer *t, tr_stream *s, double learning_rate,
     tress_status st = c->adam8 ? tr_adamw8(s, p, t->m1, t->m2, t->m1_scale, t->m2_scale, g, &a) : tr_adamw(s, p, t->m1, t->m2, g, &a);
     if (st == TRESS_OK && c->ema > 0) st = follow(t, s);
     if (st == TRESS_OK) t->taken++;
-    return st;
+    return st == TRESS_OK ? tr_adapters_show(t->adapters, s, p) : st;
 }
 
 tress_status tr_trainer_update(tr_trainer *t, tr_stream *s, double learning_rate, bool good, tr_train_update *out)
@@ -364,6 +425,7 @@ tress_status tr_trainer_update(tr_trainer *t, tr_stream *s, double learning_rate
     double sum = 0;
     TR_ASSERT(!t->averaged);
     *out = (tr_train_update){ .finite = good, .bad_block = -1 };
+    t->n_heard = 0;
     TR_TRY(tr_sum_squares(s, g, &sum));
     if (good && !isfinite(sum)) {
         out->finite = false;
@@ -381,11 +443,12 @@ done:
 }
 
 /* ---- the average ------------------------------------------------------------------------------------------- */
-void tr_trainer_use_average(tr_trainer *t, bool on)
+tress_status tr_trainer_use_average(tr_trainer *t, tr_stream *s, bool on)
 {
-    if (tr_is_none(t->average)) return;
-    tr_adapters_show(t->adapters, on ? t->average : tr_adapters_params(t->adapters));
-    t->averaged = on;
+    if (tr_is_none(t->average)) return TRESS_OK;
+    const tress_status st = tr_adapters_show(t->adapters, s, on ? t->average : tr_adapters_params(t->adapters));
+    if (st == TRESS_OK) t->averaged = on;
+    return st;
 }
 
 tress_status tr_trainer_lora(tr_lora **out, tr_trainer *t, tr_stream *s)
@@ -496,6 +559,7 @@ tress_status tr_trainer_state_set(tr_trainer *t, tr_stream *s, const tr_trainer_
     tress_status st = TRESS_OK;
     tr_trainer_state held = *state;
     TR_TRY(each_state(t, put, &(mover){ .s = s, .state = &held }));
+    TR_TRY(tr_adapters_show(t->adapters, s, tr_adapters_params(t->adapters)));
     TR_TRY(tr_stream_sync(s));
     t->taken = taken;
 done:

@@ -26,7 +26,7 @@ typedef struct tr_trainer_spec {
     int      zero_text_rows;                    /* 333 */
     bool     zero_text_long;                    /* that many rows instead of one: slower, the same; for tests */
     tr_keep  keep;
-    tr_dtype precision;                         /* F16: emulated, with a dynamic loss scale; BF16: emulated; F32 */
+    tr_dtype precision;                         /* of activations: the device's, or, emulated on an F32 one, F16 or BF16. F16: with a dynamic loss scale */
     bool     control_last;                      /* TRESS_LAST_VENDOR: residuals are added after the last block too */
     tr_mask_normalize normalize;
     float    unmasked_weight;                   /* the mask is at least that everywhere; 0 */
@@ -34,9 +34,10 @@ typedef struct tr_trainer_spec {
     double   beta1, beta2, epsilon, weight_decay, max_grad_norm;        /* max_grad_norm 0: no clipping */
     double   ema;                               /* decay of the running average of the adapters; 0: none */
     uint64_t seed;                              /* of dropout */
+    int      n_micro;                           /* at most so many batches of a step are heard later; 1 */
 } tr_trainer_spec;
 #define TR_TRAINER_SPEC_DEFAULT { .adapter = { .rank = 16, .alpha = 16, .targets = TR_TARGET_IMAGE }, .zero_text_rows = 333, .precision = TR_F32, \
-    .control_last = true, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .weight_decay = 1e-4, .max_grad_norm = 1 }
+    .control_last = true, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .weight_decay = 1e-4, .max_grad_norm = 1, .n_micro = 1 }
 
 typedef struct tr_trainer tr_trainer;
 /* Adapters on the transformer, their moments beside them. Networks are borrowed; controlnet NULL: none. Fails: ARG, CONTRACT, OOM. */
@@ -62,10 +63,12 @@ typedef struct tr_train_loss {
     int    i_bad;                               /* the first sample whose loss is not finite; -1: none */
 } tr_train_loss;
 /* Forward and backward; share times the gradient is added: 1 over the number of micro-steps. v: F32 [b, c, h, w] host, the velocity, or
- * NULL. After the first call of a size nothing is allocated. Fails: SHAPE, ARG, OOM, CANCELLED; the last two may leave part of a
+ * NULL. out NULL: nobody waits for the device, the loss is heard later, and one that is not finite leaves gradients that are not. After the first call of a size nothing is allocated. Fails: SHAPE, ARG, OOM, CANCELLED; the last two may leave part of a
  * gradient added. */
 TR_CHECKED tress_status tr_trainer_accumulate(tr_trainer *t, tr_stream *s, const tr_train_batch *batch, double share, tr_train_loss *out, float *v);
-/* Forward alone. */
+/* The loss of the i-th batch, in order since the last update, that was accumulated without; waits for the device. */
+TR_CHECKED tress_status tr_trainer_hear(tr_trainer *t, tr_stream *s, int i, tr_train_loss *out);
+/* Forward alone, with no loss still to be heard. */
 TR_CHECKED tress_status tr_trainer_loss(tr_trainer *t, tr_stream *s, const tr_train_batch *batch, tr_train_loss *out);
 
 /* The gradients so far divided by the loss scale, which is 1 from then on: for who wants to look at them. */
@@ -83,7 +86,7 @@ int64_t tr_trainer_taken(const tr_trainer *t);  /* optimiser steps taken, skippe
 
 /* Weights that pictures and validation are made with: the running average where there is one. on: the transformer computes with it, and
  * no gradient may be asked for until it is off again. */
-void tr_trainer_use_average(tr_trainer *t, bool on);
+TR_CHECKED tress_status tr_trainer_use_average(tr_trainer *t, tr_stream *s, bool on);
 /* The adapters as a LoRA, of the running average where there is one. *out is new. */
 TR_CHECKED tress_status tr_trainer_lora(tr_lora **out, tr_trainer *t, tr_stream *s);
 

@@ -441,14 +441,33 @@ static void into_a_photo(void **state)
     q.reference = TRESS_REFERENCE_OFF;
     other = drawn(&m, &q);
     assert_apart(r, other);
-    q.inpaint = true;                                               /* and this one the first again */
+    q.inpaint = true;
     tress_result *inpainted = drawn(&m, &q);
-    assert_same(r, inpainted);
+    assert_apart(r, inpainted);
+    assert_apart(other, inpainted);
+    q.reference = TRESS_REFERENCE_AUTO;                             /* plain inpainting refers to nothing of its own accord */
+    tress_result *again = drawn(&m, &q);
+    assert_same(inpainted, again);
     tress_result_free(inpainted);
+    tress_result_free(again);
+    tress_result_free(other);
+
+    q = g;
+    q.blend = TRESS_BLEND_BANDS;
+    q.overlay = true;
+    other = drawn(&m, &q);
+    assert_apart(r, other);
+    assert_null(tress_result_overlay(r));
+    assert_true(tress_result_overlay(other)->width == 96 && tress_result_overlay(other)->height == 80);
+    assert_non_null(strstr(tress_result_json(other, 0), "\"blend\": \"bands\""));
     tress_result_free(other);
 
     heard h = { 0 };
     tress_result *none = NULL;
+    q = args();
+    q.overlay = true;
+    assert_int_equal(draw(&none, &m, &q, &h, 1), TRESS_E_ARG);
+    assert_non_null(strstr(tress_last_error(), "--photo"));
     q = args();
     q.strength = 0.5f;
     assert_int_equal(draw(&none, &m, &q, &h, 1), TRESS_E_ARG);
@@ -494,6 +513,7 @@ static void photo_holds_its_ground(void **state)
     tress_generate_args g = args();
     const tr_canvas_rules rules = { .multiple = 16, .side_max = 384, .side_own = 128, .cell = 8, .needs_sketch = true };
     g.photo = photo, g.matte = matte;
+    g.inpaint = true;
     g.strength = 0.7f;
     g.n_step = 4;                                                   /* 4 - int(4 * 0.3) = 3 of them */
     g.batch = 2;
@@ -518,7 +538,7 @@ static void photo_holds_its_ground(void **state)
     const double sigma = (double)schedule.sigma[0];
     assert_true(sigma < 1 && schedule.n_step == 3);
     for (int64_t i = 0; i < tr_count(noise); i++) x[i] = (float)(sigma * (double)b.noise[i] + (1 - sigma) * (double)b.z0[i]);
-    assert_int_equal(tr_draw_latents(m, s, tr_view(x, TR_F32, TR_DIMS(2, 16, c.height / 8, c.width / 8)), &g, &schedule, &words, control, blend_by_hand,
+    assert_int_equal(tr_draw_latents(m, s, tr_view(x, TR_F32, TR_DIMS(2, 16, c.height / 8, c.width / 8)), &g, &schedule, &words, control, NULL, blend_by_hand,
                                      (void *)(uintptr_t)&b), TRESS_OK);
     assert_int_equal(tr_count(found), tr_count(noise));
     if (!(apart(got, x, tr_count(noise)) <= 1e-6)) fail_msg("the blended latent is %g from the one by hand", apart(got, x, tr_count(noise)));

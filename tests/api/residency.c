@@ -112,16 +112,27 @@ static void apart(tress *t, int64_t most)
     OK(tr_device_open(&t->host.device, &(tr_device_spec){ .n_thread = 2, .apart = true, .bytes_max = most }));
 }
 
-static void test_same_picture(void **state)
+/* of_photo: drawn into a photo, to which the drawing refers. */
+static void same_picture(bool of_photo)
 {
-    (void)state;
     tress t;
+    tress_image *photo = NULL, *matte = NULL;
+    static unsigned char dark[128 * 128 * 3], left[128 * 128];
     tress_image *sketch = NULL;
     unsigned char want[128 * 128 * 3];
     int64_t whole = 0;
     int n_drawn = 0, n_travel = 0, n_fail = 0;
     apart(&t, 0);
     tress_generate_args g = drawing(&t, &sketch);
+    if (of_photo) {
+        memset(dark, 90, sizeof dark);
+        for (int y = 0; y < 128; y++) memset(left + y * 128, 255, 64);
+        OK(tress_image_new(&t, &photo, &(tress_image_info){ .width = 128, .height = 128, .channels = 3, .depth = 8 }, dark));
+        OK(tress_image_new(&t, &matte, &(tress_image_info){ .width = 128, .height = 128, .channels = 1, .depth = 8 }, left));
+        g.photo = photo;
+        g.matte = matte;
+        g.reference = TRESS_REFERENCE_NOISED;
+    }
     tr_host_fini(&t.host);
     for (int64_t most = 0; n_fail == 0; most = (most ? most : whole) * 3 / 4) {
         tress_model *m = NULL;
@@ -159,7 +170,12 @@ static void test_same_picture(void **state)
     }
     assert_true(n_drawn >= 6 && n_travel > 0);
     tress_image_free(sketch);
+    tress_image_free(photo);
+    tress_image_free(matte);
 }
+
+static void test_same_picture(void **state) { (void)state, same_picture(false); }
+static void test_same_picture_of_photo(void **state) { (void)state, same_picture(true); }
 
 static void count_line(void *self, const char *json)
 {
@@ -197,6 +213,6 @@ static void test_bench(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_plan), cmocka_unit_test(test_plan_only), cmocka_unit_test(test_same_picture),
-                                        cmocka_unit_test(test_bench) };
+                                        cmocka_unit_test(test_same_picture_of_photo), cmocka_unit_test(test_bench) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

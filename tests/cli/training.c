@@ -72,6 +72,24 @@ static void size_of_the_model(void **state)
     run_expect(0, "size trained at", NULL);
 }
 
+/* What a GPU would take is told without one: in half precision half, but for adapters and moments; the back end's own share is left to it. */
+static void plans_for_a_gpu(void **state)
+{
+    (void)state;
+    double half = 0, whole = 0;
+    RUN("plan", "train", "-m", "model", "--backend", "cuda", "--json");
+    run_expect(0, "\"parts\"", NULL);
+    assert_int_equal(sscanf(strstr(ran.out, "\"peak_bytes\""), "\"peak_bytes\": %lf", &half), 1);
+    RUN("plan", "train", "-m", "model", "--backend", "cuda", "--mixed-precision", "no", "--json");
+    run_expect(0, "\"parts\"", NULL);
+    assert_int_equal(sscanf(strstr(ran.out, "\"peak_bytes\""), "\"peak_bytes\": %lf", &whole), 1);
+    if (!(half > 0.45 * whole && half < 0.75 * whole)) fail_msg("%g bytes in half precision, %g in whole", half, whole);
+    RUN("plan", "train", "-m", "model", "--backend", "cuda", "--max-vram", "1.001", "--gradient-checkpointing", "on");
+    run_expect(4, "--max-vram", NULL);
+    RUN("plan", "-m", "model", "--backend", "cuda");
+    run_expect(0, "size drawn at", NULL);
+}
+
 static void repeated_by_its_config(void **state)
 {
     (void)state;
@@ -125,7 +143,7 @@ static void unfit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(trains), cmocka_unit_test(size_of_the_model), cmocka_unit_test(repeated_by_its_config), cmocka_unit_test(resumed), cmocka_unit_test(unfit),
+        cmocka_unit_test(trains), cmocka_unit_test(size_of_the_model), cmocka_unit_test(plans_for_a_gpu), cmocka_unit_test(repeated_by_its_config), cmocka_unit_test(resumed), cmocka_unit_test(unfit),
     };
     return cmocka_run_group_tests(tests, enter, run_leave);
 }

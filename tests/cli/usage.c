@@ -117,6 +117,16 @@ static void partners(void **state)
     run_expect(2, "--matte needs --photo", NULL);
     RUN("generate", "--sketch", "s.png", "--strength", "0.5", "-o", "x.png");
     run_expect(2, "--strength", "needs --photo");
+    RUN("eval", "--photo", "p.png", "--matte", "m.png");
+    run_expect(2, "--photo, --matte and --result are needed", NULL);
+    RUN("eval", "--data", ".");
+    run_expect(2, "--results", NULL);
+    RUN("eval", "--photo", "p.png", "--matte", "m.png", "--result", "r.png", "--light", "1,2");
+    run_expect(2, "expected x,y,z", NULL);
+    RUN("generate", "--sketch", "s.png", "--overlay-out", "y.png", "-o", "x.png");
+    run_expect(2, "--overlay-out needs --photo", NULL);
+    RUN("generate", "--sketch", "s.png", "--photo", "p.png", "--matte", "m.png", "--overlay-out", "x.png", "-o", "x.png");
+    run_expect(2, "-o and --overlay-out are both x.png", NULL);
     RUN("generate", "--sketch", "s.png", "--inpaint", "-o", "x.png");
     run_expect(2, "--inpaint needs --photo", NULL);
     RUN("generate", "--sketch", "s.png", "--place", "1,2,1,0", "-o", "x.png");

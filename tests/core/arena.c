@@ -92,6 +92,30 @@ static void other_memory(void **state)
 }
 
 /* A failed take changes nothing: what was taken stays, marks stay good, smaller takes go on. */
+/* What is reserved comes from one piece of that size, and trimmed it is gone. */
+static void one_piece(void **state)
+{
+    (void)state;
+    tr_arena *a = NULL;
+    const size_t n = (size_t)40 << 20;
+    const int64_t before = tr_mem_now().bytes;
+    assert_int_equal(tr_arena_new(&a, NULL), TRESS_OK);
+    const tr_arena_mark m = tr_arena_push(a);
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(tr_arena_reserve(a, n), TRESS_OK);
+        char *p = take(a, n / 2), *q = take(a, n / 2);
+        assert_true(q == p + n / 2);
+        assert_true(tr_mem_now().bytes - before < (int64_t)n + (1 << 16));
+        tr_arena_pop(a, m);
+        assert_int_equal(tr_arena_reserve(a, n / 3), TRESS_OK);     /* enough is there */
+        assert_true(take(a, n) == p);
+        tr_arena_pop(a, m);
+        tr_arena_trim(a);
+        assert_true(tr_mem_now().bytes - before < 1 << 16 && tr_arena_peak(a) == 0);
+    }
+    tr_arena_free(a);
+}
+
 static void failure_is_harmless(void **state)
 {
     (void)state;
@@ -120,6 +144,6 @@ static void failure_is_harmless(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(reuse), cmocka_unit_test(other_memory), cmocka_unit_test(failure_is_harmless) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(reuse), cmocka_unit_test(other_memory), cmocka_unit_test(one_piece), cmocka_unit_test(failure_is_harmless) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

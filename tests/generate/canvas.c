@@ -189,7 +189,12 @@ static void placed_where_it_lay(void **state)
         assert_int_equal(tr_canvas_make(&placed, &a, &rules), TRESS_OK);
         assert_memory_equal(plain.control.data, placed.control.data, sizeof(float) * 3 * (size_t)plain.width * (size_t)plain.height);
         tr_canvas_fini(&placed);
-        a.place.x += 20;                                            /* moved: another picture */
+        a.place.x += 20;                                            /* moved: the same box of the matte and the sketch, elsewhere */
+        assert_int_equal(tr_canvas_make(&placed, &a, &rules), TRESS_OK);
+        assert_true(placed.box[0] == plain.box[0] + 20 && placed.box[1] == plain.box[1] && placed.box[2] == plain.box[2] + 20);
+        assert_memory_equal(plain.control.data, placed.control.data, sizeof(float) * 3 * (size_t)plain.width * (size_t)plain.height);
+        tr_canvas_fini(&placed);
+        a.place.rotate = 30;
         assert_int_equal(tr_canvas_make(&placed, &a, &rules), TRESS_OK);
         assert_memory_not_equal(plain.control.data, placed.control.data, sizeof(float) * 3 * (size_t)plain.width * (size_t)plain.height);
         tr_canvas_fini(&placed);
@@ -231,6 +236,188 @@ static void whole_photo_and_shape(void **state)
     tr_image_free(photo);
     tr_image_free(matte);
     tr_image_free(sketch);
+}
+
+/* A sketch and a matte of its size go by one map: hair of 40 x 20 on another head, turned a quarter, twice as large. */
+static void matte_moves_with_the_sketch(void **state)
+{
+    (void)state;
+    tr_image *photo = noisy(300, 200, 3, 8), *matte = blank(64, 64, 1, 8), *sketch = blank(64, 64, 3, 8), *overlay = NULL, *bare = blank(300, 200, 3, 8);
+    tress_generate_args a = defaults();
+    tr_canvas c;
+    fill_box(matte, 12, 22, 52, 42, 255);
+    fill_box(sketch, 12, 22, 14, 42, 255);                          /* a stroke along the matte's left side */
+    a.photo = photo, a.matte = matte, a.sketch = sketch, a.edit_grow = 4;
+    a.place = (tress_place){ true, 200, 90, 2, 90, false };
+    assert_int_equal(tr_canvas_make(&c, &a, &rules), TRESS_OK);
+    assert_true(fabs(c.landed - 1) < 1e-9);
+    for (int y = 0; y < 200; y++)                                   /* left goes up: 180..220 across, 50..130 down */
+        for (int x = 0; x < 300; x++) {
+            const double dx = fmax(fmax(180 - x, x - 219), 0), dy = fmax(fmax(50 - y, y - 129), 0), far = sqrt(dx * dx + dy * dy);
+            const float alpha = c.alpha.data[y * 300 + x];
+            if (far == 0 && alpha != 1) fail_msg("hair at %d, %d has alpha %g", x, y, (double)alpha);
+            if (far > 6 && alpha != 0) fail_msg("%d, %d, %g from the hair, has alpha %g", x, y, far, (double)alpha);
+        }
+    tr_canvas_fini(&c);
+    /* the overlay: red hair, green stroke at its upper end, else the photo */
+    a.photo = bare;
+    assert_int_equal(tr_canvas_overlay(&overlay, &a), TRESS_OK);
+    const uint8_t *v = overlay->data, *stroke = v + 3 * (52 * 300 + 200), *hair = v + 3 * (100 * 300 + 200), *out = v + 3 * (52 * 300 + 230);
+    assert_true(stroke[1] == 255 && stroke[0] == 0);
+    assert_true(hair[0] == 102 && hair[1] == 0);
+    assert_true(out[0] == 0 && out[1] == 0);
+    tr_image_free(overlay);
+    a.photo = photo;
+    /* mirrored first: the stroke's end goes down */
+    a.place.flip = true;
+    assert_int_equal(tr_canvas_overlay(&overlay, &a), TRESS_OK);
+    v = overlay->data;
+    assert_true(v[3 * (127 * 300 + 200) + 1] == 255 && v[3 * (127 * 300 + 200)] == 0);
+    tr_image_free(overlay);
+    /* outside, half outside */
+    a.place = (tress_place){ true, 500, 90, 1, 0, false };
+    assert_int_equal(tr_canvas_make(&c, &a, &rules), TRESS_E_ARG);
+    assert_non_null(strstr(tr_message(), "lays the matte outside the photo of 300 x 200"));
+    a.place = (tress_place){ true, 10, 90, 1, 0, false };            /* the matte reaches in, its left side does not */
+    assert_int_equal(tr_canvas_make(&c, &a, &rules), TRESS_E_ARG);
+    assert_non_null(strstr(tr_message(), "lays the strokes over pixels -10 to -9 across and 80 to 99 down"));
+    fill_box(sketch, 50, 22, 52, 42, 255);
+    assert_int_equal(tr_canvas_make(&c, &a, &rules), TRESS_OK);
+    assert_true(fabs(c.landed - 0.5) < 1e-9);
+    tr_canvas_fini(&c);
+    /* a matte of neither size */
+    tr_image *other = blank(65, 64, 1, 8);
+    fill_box(other, 12, 22, 52, 42, 255);
+    a.matte = other;
+    assert_int_equal(tr_canvas_make(&c, &a, &rules), TRESS_E_SHAPE);
+    assert_non_null(strstr(tr_message(), "65 x 64"));
+    tr_image_free(other);
+    tr_image_free(photo);
+    tr_image_free(bare);
+    tr_image_free(matte);
+    tr_image_free(sketch);
+}
+
+/* Joined by bands: the photo's bytes where alpha is 0, the drawn picture deep inside, and a step in tone climbed over a wider border. */
+static void joined_by_bands(void **state)
+{
+    (void)state;
+    tr_image *photo = blank(256, 256, 3, 8), *matte = blank(256, 256, 1, 8), *sketch = sketch_of(256, 256), *out[2];
+    tress_generate_args a = defaults();
+    tr_canvas c;
+    tr_planes drawn = { 0 };
+    int steepest[2] = { 0, 0 };
+    const uint8_t *v[2];
+    fill_box(photo, 0, 0, 256, 256, 100);
+    fill_box(photo, 0, 0, 3, 256, 11);
+    fill_box(matte, 78, 78, 178, 178, 255);
+    a.photo = photo, a.matte = matte, a.sketch = sketch, a.edit_grow = 12;
+    for (int k = 0; k < 2; k++) {
+        a.blend = k ? TRESS_BLEND_BANDS : TRESS_BLEND_FEATHER;
+        assert_int_equal(tr_canvas_make(&c, &a, &rules), TRESS_OK);
+        assert_int_equal(tr_planes_new(&drawn, 3, c.height, c.width), TRESS_OK);
+        for (int i = 0; i < 3 * c.height * c.width; i++) drawn.data[i] = 160 / 255.0f;
+        assert_int_equal(tr_canvas_finish(&out[k], &c, drawn), TRESS_OK);
+        v[k] = out[k]->data;
+        for (int i = 0; i < 256 * 256; i++)
+            if (c.alpha.data[i] == 0) assert_memory_equal(v[k] + 3 * i, (uint8_t *)photo->data + 3 * i, 3);
+        assert_int_equal(v[k][3 * (128 * 256 + 128)], 160);
+        for (int x = 60; x < 128; x++) {
+            const int step = v[k][3 * (128 * 256 + x)] - v[k][3 * (128 * 256 + x - 1)];
+            assert_true(step >= 0);
+            if (step > steepest[k]) steepest[k] = step;
+        }
+        tr_planes_fini(&drawn);
+        tr_canvas_fini(&c);
+    }
+    if (!(steepest[1] <= 0.85 * steepest[0])) fail_msg("bands climb by %d a pixel, one border by %d", steepest[1], steepest[0]);
+    for (int k = 0; k < 2; k++) tr_image_free(out[k]);
+    tr_image_free(photo);
+    tr_image_free(matte);
+    tr_image_free(sketch);
+}
+
+/* The reference is the photo away from the region, and nothing inside the region reaches it or chooses its tokens. */
+static void reference_without_the_region(void **state)
+{
+    (void)state;
+    tr_canvas_rules with = rules;
+    with.needs_reference = true;
+    with.side_own = 320;
+    for (int kind = 0; kind < 2; kind++) {                          /* drawn smaller than the box, and larger */
+        const int w = kind ? 150 : 500, h = kind ? 110 : 400, cx = w / 3, cy = h / 2, reach = h / 8;
+        tr_image *photo = noisy(w, h, 3, 8), *matte = blank(w, h, 1, 8), *old = blank(w, h, 1, 8), *sketch = sketch_of(w, h);
+        tress_generate_args a = defaults();
+        tr_canvas one, two;
+        fill_box(matte, cx - reach, cy - reach, cx + reach, cy + reach, 255);
+        fill_box(old, cx + reach, cy - 3, cx + reach + 9, cy + 3, 90);
+        a.photo = photo, a.matte = matte, a.old_matte = old, a.sketch = sketch, a.edit_grow = 7;
+        assert_int_equal(tr_canvas_make(&one, &a, &rules), TRESS_OK);
+        assert_null(one.reference.data);
+        tr_canvas_fini(&one);
+        assert_int_equal(tr_canvas_make(&one, &a, &with), TRESS_OK);
+        /* every pixel within 7 of a matte becomes another */
+        for (int y = 0; y < h; y++)
+            for (int x = 0; x < w; x++) {
+                const double dx = fmax(fmax(cx - reach - x, x - (cx + reach - 1)), 0), dy = fmax(fmax(cy - reach - y, y - (cy + reach - 1)), 0);
+                const double ox = fmax(fmax(cx + reach - x, x - (cx + reach + 8)), 0), oy = fmax(fmax(cy - 3 - y, y - (cy + 2)), 0);
+                if (fmin(hypot(dx, dy), hypot(ox, oy)) <= 7) fill_box(photo, x, y, x + 1, y + 1, (uint8_t)(x * 7 + y * 3));
+            }
+        assert_int_equal(tr_canvas_make(&two, &a, &with), TRESS_OK);
+        const size_t n = (size_t)one.width * (size_t)one.height;
+        assert_memory_equal(one.reference.data, two.reference.data, sizeof(float) * 3 * n);
+        assert_memory_not_equal(one.rgb.data, two.rgb.data, sizeof(float) * 3 * n);
+        assert_memory_not_equal(one.held.data, two.held.data, sizeof(float) * 3 * n);       /* the mattes alone are filled there */
+        tr_canvas_fini(&two);
+        fill_box(photo, cx - reach, cy - reach, cx + reach, cy + reach, 3);
+        fill_box(photo, cx + reach, cy - 3, cx + reach + 9, cy + 3, 5);
+        tr_canvas three;
+        assert_int_equal(tr_canvas_make(&three, &a, &with), TRESS_OK);
+        fill_box(photo, cx - reach, cy - reach, cx + reach, cy + reach, 203);
+        fill_box(photo, cx + reach, cy - 3, cx + reach + 9, cy + 3, 205);
+        assert_int_equal(tr_canvas_make(&two, &a, &with), TRESS_OK);
+        assert_memory_equal(three.held.data, two.held.data, sizeof(float) * 3 * n);
+        tr_canvas_fini(&three);
+        /* tokens: by looking at every photo pixel under each */
+        const int tw = one.width / 16, th = one.height / 16;
+        assert_true(one.edited.w == tw && one.edited.h == th && one.soft.w == tw && one.soft.h == th);
+        int n_in = 0, n_far = 0;
+        for (int j = 0; j < th; j++)
+            for (int i = 0; i < tw; i++) {
+                const double sx = (double)(one.box[2] - one.box[0]) / tw, sy = (double)(one.box[3] - one.box[1]) / th;
+                const double x0 = one.box[0] + i * sx, x1 = x0 + sx, y0 = one.box[1] + j * sy, y1 = y0 + sy;
+                bool touches = false;
+                for (int y = (int)floor(y0 + 1e-9); y < y1 - 1e-9; y++)
+                    for (int x = (int)floor(x0 + 1e-9); x < x1 - 1e-9; x++) {
+                        const double dx = fmax(fmax(cx - reach - x, x - (cx + reach - 1)), 0), dy = fmax(fmax(cy - reach - y, y - (cy + reach - 1)), 0);
+                        const double ox = fmax(fmax(cx + reach - x, x - (cx + reach + 8)), 0), oy = fmax(fmax(cy - 3 - y, y - (cy + 2)), 0);
+                        touches |= fmin(hypot(dx, dy), hypot(ox, oy)) <= 7;
+                    }
+                if ((one.edited.data[j * tw + i] == 1) != touches) fail_msg("token %d, %d of picture %d", i, j, kind);
+                double sum = 0;
+                for (int v = 0; v < 16; v++)
+                    for (int u = 0; u < 16; u++) sum += (double)one.hair.data[(16 * j + v) * one.width + 16 * i + u];
+                assert_true(fabs(sum / 256 - (double)one.soft.data[j * tw + i]) <= 1e-6);
+                n_in += touches;
+                /* a token whose neighbours are out too is the photo's own, as far as the filter reaches */
+                bool lonely = true;
+                for (int v = -1; v <= 1; v++)
+                    for (int u = -1; u <= 1; u++)
+                        if (j + v >= 0 && j + v < th && i + u >= 0 && i + u < tw) lonely &= one.edited.data[(j + v) * tw + i + u] == 0;
+                if (!lonely) continue;
+                n_far++;
+                for (int k = 0; k < 3; k++)
+                    for (int y = 16 * j; y < 16 * j + 16; y++)
+                        assert_memory_equal(tr_plane(one.reference, k) + (size_t)y * (size_t)one.width + 16 * i, tr_plane(one.rgb, k) + (size_t)y * (size_t)one.width + 16 * i, 64);
+            }
+        if (n_in < 9 || n_far < 9) fail_msg("%d tokens touched, %d far away", n_in, n_far);
+        tr_canvas_fini(&one);
+        tr_canvas_fini(&two);
+        tr_image_free(photo);
+        tr_image_free(matte);
+        tr_image_free(old);
+        tr_image_free(sketch);
+    }
 }
 
 static void bad_pictures(void **state)
@@ -275,6 +462,9 @@ int main(void)
         cmocka_unit_test(into_photos_of_every_kind),
         cmocka_unit_test(placed_where_it_lay),
         cmocka_unit_test(whole_photo_and_shape),
+        cmocka_unit_test(matte_moves_with_the_sketch),
+        cmocka_unit_test(joined_by_bands),
+        cmocka_unit_test(reference_without_the_region),
         cmocka_unit_test(bad_pictures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -264,10 +264,67 @@ static void test_planes(void **state)
     assert_null(img);
 }
 
+/* Bands that all enter whole give the drawn picture, none the photo, half their mean; and a fine texture is kept where the tone is taken over. */
+static void test_bands(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 6; k++) {
+        const int w = (int[]){ 64, 33, 5, 1, 130, 71 }[k], h = (int[]){ 64, 47, 7, 9, 3, 130 }[k];
+        tr_planes photo = { 0 }, drawn = { 0 }, want = { 0 }, alpha = { 0 };
+        for (int half = 0; half < 3; half++) {                      /* alpha 0, 1/2, 1 everywhere */
+            assert_int_equal(tr_planes_new(&photo, 3, h, w), TRESS_OK);
+            assert_int_equal(tr_planes_new(&drawn, 3, h, w), TRESS_OK);
+            assert_int_equal(tr_planes_new(&want, 3, h, w), TRESS_OK);
+            assert_int_equal(tr_planes_new(&alpha, 1, h, w), TRESS_OK);
+            for (int i = 0; i < 3 * w * h; i++) {
+                photo.data[i] = (float)uniform(21, (uint64_t)i);
+                drawn.data[i] = (float)uniform(22, (uint64_t)i);
+                want.data[i] = photo.data[i] + (float)half / 2 * (drawn.data[i] - photo.data[i]);
+            }
+            for (int i = 0; i < w * h; i++) alpha.data[i] = (float)half / 2;
+            assert_int_equal(tr_join_bands(drawn, photo, alpha, 5), TRESS_OK);
+            for (int i = 0; i < 3 * w * h; i++)
+                if (!(fabsf(drawn.data[i] - want.data[i]) <= 1e-5f)) fail_msg("%d x %d, %d halves: %g for %g", w, h, half, (double)drawn.data[i], (double)want.data[i]);
+            tr_planes_fini(&photo);
+            tr_planes_fini(&drawn);
+            tr_planes_fini(&want);
+            tr_planes_fini(&alpha);
+        }
+    }
+    tr_planes photo = { 0 }, drawn = { 0 }, alpha = { 0 };
+    assert_int_equal(tr_planes_new(&photo, 1, 128, 256), TRESS_OK);
+    assert_int_equal(tr_planes_new(&drawn, 1, 128, 256), TRESS_OK);
+    assert_int_equal(tr_planes_new(&alpha, 1, 128, 256), TRESS_OK);
+    for (int y = 0; y < 128; y++)
+        for (int x = 0; x < 256; x++) {
+            const int i = y * 256 + x;
+            photo.data[i] = 0.3f;
+            drawn.data[i] = 0.6f + (x & 1 ? 0.1f : -0.1f);          /* lighter, and striped */
+            alpha.data[i] = x >= 128;
+        }
+    assert_int_equal(tr_join_bands(drawn, photo, alpha, 5), TRESS_OK);
+    const float *v = drawn.data + 64 * 256;
+    double stripes = 0, tone[2] = { 0, 0 };
+    for (int x = 136; x < 144; x++) stripes += fabs((double)(v[x + 1] - v[x])) / 8;
+    for (int x = 0; x < 8; x++) {
+        tone[0] += (double)v[120 + x] / 8;
+        tone[1] += (double)v[128 + x] / 8;
+    }
+    assert_true(stripes > 0.18);                                    /* the fine octave is all there close to the border */
+    assert_true(tone[1] - tone[0] < 0.15);                          /* and the step of 0.3 in tone is not: it is climbed over 32 pixels */
+    assert_true(fabsf(v[255] - v[253]) < 1e-3f && fabs((double)(v[255] + v[254]) / 2 - 0.6) < 0.01);
+    tr_planes wrong = alpha;
+    wrong.w = 255;
+    assert_int_equal(tr_join_bands(drawn, photo, wrong, 5), TRESS_E_SHAPE);
+    tr_planes_fini(&photo);
+    tr_planes_fini(&drawn);
+    tr_planes_fini(&alpha);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bytes), cmocka_unit_test(test_files), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_bytes), cmocka_unit_test(test_bands), cmocka_unit_test(test_files), cmocka_unit_test(test_refused),
         cmocka_unit_test(test_box),   cmocka_unit_test(test_sheet), cmocka_unit_test(test_planes),
     };
     return cmocka_run_group_tests_name("image/composite", tests, NULL, NULL);

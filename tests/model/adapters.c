@@ -198,11 +198,11 @@ static void on_and_off(void **state)
     /* Others in their place, and back. */
     void *p = NULL;
     OK(tr_alloc_array(&p, tr_count(tr_adapters_params(k)), sizeof(float)));
-    tr_adapters_show(k, tr_view(p, TR_F32, TR_DIMS(tr_count(tr_adapters_params(k)))));
+    OK(tr_adapters_show(k, f.stream, tr_view(p, TR_F32, TR_DIMS(tr_count(tr_adapters_params(k))))));
     float *zero = draw(&f);
     assert_memory_equal(zero, base, bytes);
     tr_adapters_attach(k, false);
-    tr_adapters_show(k, tr_adapters_params(k));             /* while off: not on by that */
+    OK(tr_adapters_show(k, f.stream, tr_adapters_params(k)));           /* while off: not on by that */
     float *still_off = draw(&f);
     assert_memory_equal(still_off, base, bytes);
     tr_adapters_attach(k, true);

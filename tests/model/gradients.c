@@ -254,7 +254,7 @@ static void hold(const trial *c)
     OK(tr_mmdit_forward(f.model, f.stream, &f.args));
     near_naive(&f, "forward with adapters");
     memset(f.args.out.data, 0xff, sizeof f.g);
-    tr_mmdit_train_args a = { .forward = f.args, .keep = c->keep, .round = TR_F32, .loss = give, .loss_self = &f };
+    tr_mmdit_train_args a = { .forward = f.args, .keep = c->keep, .round = TR_F32, .loss = give, .self = &f };
     OK(tr_mmdit_train(f.model, f.stream, &a));
     near_naive(&f, "training's forward");
     a.keep = (tr_keep)((c->keep + 1) % 3);
@@ -356,7 +356,7 @@ static void second_sample(void **state)
 static void train(fixture *f, tr_dtype round)
 {
     OK(tr_set(f->stream, tr_adapters_grads(f->adapters), 0));
-    const tr_mmdit_train_args a = { .forward = f->args, .round = round, .loss = give, .loss_self = f };
+    const tr_mmdit_train_args a = { .forward = f->args, .round = round, .loss = give, .self = f };
     OK(tr_mmdit_train(f->model, f->stream, &a));
 }
 

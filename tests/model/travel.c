@@ -110,25 +110,36 @@ static void test_needs(void **state)
     }
 }
 
-/* The transformer's own calls: with rows of adaLN made before, and at each block. */
+/* The transformer's own calls: with rows of adaLN made before, and at each block; what it refers to is made before, of its first blocks. */
 static void run(net *f, tr_tensor out, bool mods)
 {
-    enum { T = 16, N = 5 };
+    enum { T = 16, N = 5, N_ROW = 7 };
     const tr_mmdit_config *c = &f->config;
     float time[2] = { 700, 700 };
     const tr_arena_mark mark = tr_scratch_push(f->stream);
     tr_tensor x = sd3_new(TR_DIMS(2, c->channels_in, T, T)), context = sd3_new(TR_DIMS(2, N, c->d_context)), pooled = sd3_new(TR_DIMS(2, c->d_pooled)), rows;
-    tr_tensor *const in[] = { &x, &context, &pooled };
-    for (int i = 0; i < 3; i++) tr_philox_normal(in[i]->data, tr_count(*in[i]), (uint64_t)i, 0);
+    tr_tensor seen = sd3_new(TR_DIMS(1, N_ROW, (int64_t)c->n_head * c->d_head)), logw = sd3_new(TR_DIMS((int64_t)(T / c->patch) * (T / c->patch)));
+    tr_tensor *const in[] = { &x, &context, &pooled, &seen, &logw };
+    tr_reference *reference = NULL;
+    for (int i = 0; i < 4; i++) tr_philox_normal(in[i]->data, tr_count(*in[i]), (uint64_t)i, 0);
     tr_mmdit_args a = { .x = x, .context = context, .pooled = pooled, .timestep = tr_view(time, TR_F32, TR_DIMS(2)), .out = out };
+    OK(tr_reference_new(&reference, f->model, 1, N_ROW, 1, c->n_block - 1));
+    const tr_mmdit_see see = { .reference = reference, .logw = logw };
+    a.see = &see;
+    a.n_see = 1;
     if (mods) {
         OK(tr_scratch(f->stream, &rows, TR_F32, TR_DIMS(2, tr_mmdit_mod_width(f->model))));
         OK(tr_mmdit_modulate(f->model, f->stream, rows, a.timestep, pooled));
         a.mods = rows;
     }
-    for (int i = 0; i < 2; i++) OK(tr_mmdit_forward(f->model, f->stream, &a));
+    for (int i = 0; i < 2; i++) {
+        OK(tr_reference_make(reference, f->model, f->stream, &(tr_reference_args){
+            .rows = seen, .context = tr_slice(context, 0, 0, 1), .pooled = tr_slice(pooled, 0, 0, 1), .timestep = tr_view(time, TR_F32, TR_DIMS(1)) }));
+        OK(tr_mmdit_forward(f->model, f->stream, &a));
+    }
+    tr_reference_free(reference);
     tr_scratch_pop(f->stream, mark);
-    for (int i = 0; i < 3; i++) tr_free(in[i]->data);
+    for (int i = 0; i < 5; i++) tr_free(in[i]->data);
 }
 
 static void test_forward(void **state)

@@ -93,10 +93,12 @@ static void one(check *c, check_fill f, shape s, int n_part, const part *p, bool
     a.o = tr_slice(o, 1, inside, s.n_q);
     a.lse = check_output_as(c, TR_F32, TR_DIMS(s.b, s.h, s.n_q));
     if (fill_k == FILL_MEAN_1000) a.scale *= 0.01f;          /* scores of some tens, all of which is the common part */
+    bool second = inside;                       /* queries of another stream besides */
     int64_t n_all = 0;
     for (int g = 0; g < n_part; g++) {
         tr_attention_segment *t = &a.segment[g];
         n_all += p[g].n_k;
+        second &= !p[g].bias && !p[g].query_logw && !p[g].causal;
         t->k = heads(c, fill_k, s.b, p[g].n_k, s.h, s.d, inside);
         t->v = heads(c, f, s.b, p[g].n_k, s.h, s.d, !inside);
         t->causal = p[g].causal;
@@ -113,6 +115,14 @@ static void one(check *c, check_fill f, shape s, int n_part, const part *p, bool
     const int64_t n = s.b * s.n_q * s.h;
     double *want = check_room(c, n * s.d), *mag = check_room(c, n * s.d), *lse = check_room(c, n), *lse_mag = check_room(c, n);
     ref_attention(c, &a, want, mag, lse, lse_mag);
+    const int64_t n_q2 = s.n_q / 3 + 1, n2 = s.b * n_q2 * s.h;
+    double *want2 = check_room(c, n2 * s.d), *mag2 = check_room(c, n2 * s.d), *lse2 = check_room(c, n2), *lse_mag2 = check_room(c, n2);
+    if (second) {
+        tr_attention_args alone = a;
+        alone.q = a.q2 = heads(c, FILL_NORMAL, s.b, n_q2, s.h, s.d, !inside);
+        a.o2 = check_output(c, TR_DIMS(s.b, n_q2, s.h, s.d));
+        ref_attention(c, &alone, want2, mag2, lse2, lse_mag2);
+    }
     check_ok(c, tr_attention(check_stream(c), &a));
     /* sums of d terms per score and of n_all per result, and one rounding per block of keys */
     const double bound = 8 + sqrt((double)s.d) + sqrt((double)n_all);
@@ -120,6 +130,10 @@ static void one(check *c, check_fill f, shape s, int n_part, const part *p, bool
     const double spikes = f == FILL_SPIKES ? (double)(n_all / 97 + 1) : (double)n_all;
     check_rounds(c, 2 + extra(c, &a), spikes * check_largest(f));
     check_near(c, a.o, want, mag, bound);
+    if (second) {
+        check_rounds(c, 3 + extra(c, &a), spikes * check_largest(f));
+        check_near(c, a.o2, want2, mag2, bound);
+    }
     check_rounds(c, extra(c, &a), 0);
     check_near(c, a.lse, lse, lse_mag, bound);
     check_release(c);

@@ -6,7 +6,7 @@
 typedef struct kind {
     tr_act act;
     float  scale;
-    bool   bias, low, mul, residual, in_place, strided;
+    bool   bias, low, mul, residual, more, in_place, strided;
     bool   across;                              /* backward: the weights are [k, m] */
     int    n_gate;                              /* 0: none; else that many if they divide n, else one */
 } kind;
@@ -49,6 +49,7 @@ static void one(check *c, check_fill f, tr_dtype t, int64_t n, int64_t k, int64_
     const int64_t g = o.n_gate && n % o.n_gate == 0 ? o.n_gate : 1;
     if (o.n_gate) e.gate = rows(check_input(c, FILL_NORMAL, TR_DIMS(g, m + 2 * pad)), m);
     if (o.residual) e.residual = rows(check_input(c, f, TR_DIMS(n, m + pad)), m);
+    if (o.more) e.more = rows(check_input(c, FILL_NORMAL, TR_DIMS(n, m + 3 * pad)), m), e.more_scale = -0.75f;
     tr_tensor y = o.residual && o.in_place ? e.residual : rows(check_output(c, TR_DIMS(n, m + pad)), m);
 
     double *want = check_room(c, n * m), *mag = check_room(c, n * m), *of_low = check_room(c, n * m);
@@ -58,6 +59,7 @@ static void one(check *c, check_fill f, tr_dtype t, int64_t n, int64_t k, int64_
     const tr_dtype kept = tr_stream_dtype(check_stream(c));
     const double *vb = o.bias ? check_f64(c, b) : NULL, *vm = o.mul ? check_f64(c, e.mul) : NULL;
     const double *vg = o.n_gate ? check_f64(c, e.gate) : NULL, *vr = o.residual ? check_f64(c, e.residual) : NULL;
+    const double *va = o.more ? check_f64(c, e.more) : NULL;
     const double scale = o.scale == 0 ? 1 : (double)o.scale;
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < m; j++) {
@@ -69,11 +71,12 @@ static void one(check *c, check_fill f, tr_dtype t, int64_t n, int64_t k, int64_
             if (vm) h *= vm[i * m + j], a *= fabs(vm[i * m + j]);
             if (vg) h *= vg[i / (n / g) * m + j], a *= fabs(vg[i / (n / g) * m + j]);
             if (vr) h += vr[i * m + j], a += fabs(vr[i * m + j]);
+            if (va) h += (double)e.more_scale * va[i * m + j], a += fabs((double)e.more_scale * va[i * m + j]);
             want[i * m + j] = h;
             mag[i * m + j] = kept == TR_F16 && most > 60000 ? (double)INFINITY : a;      /* what is kept of h may not be a number */
         }
     /* In a narrow stream what is of another type is converted; low up^T is kept in the stream's type, and h before most epilogues. */
-    const bool finished = o.act != TR_ACT_NONE || o.mul || o.n_gate || o.residual;
+    const bool finished = o.act != TR_ACT_NONE || o.mul || o.n_gate || o.residual || o.more;
     check_rounds(c, (x.dtype != kept) + (t != kept) + (o.low ? 1 + (low.dtype != kept) + (up.dtype != kept) : 0) + finished,
                  100 * fmax(check_largest(f), 1));
     if (o.residual && o.in_place) check_mutable(c, y);
@@ -177,6 +180,14 @@ CHECK_OP(linear)
         every_value(c, types[i], 2, 1);
         every_value(c, types[i], 22, 13);
     }
+    static const kind with_more[] = {
+        { .bias = true, .residual = true, .in_place = true, .more = true, .n_gate = 7 },
+        { .low = true, .more = true },
+        { .act = TR_ACT_SILU, .scale = 3, .bias = true, .mul = true, .n_gate = 5, .residual = true, .more = true, .strided = true },
+    };
+    static const int64_t wide[][3] = { { 3, 40, 19 }, { 35, 64, 64 }, { 70, 256, 128 } };
+    for (int i = 0; i < 3; i++)
+        for (int k = 0; k < 3; k++) one(c, FILL_NORMAL, i == 1 ? tr_stream_dtype(check_stream(c)) : types[(i + k) % 4], wide[i][0], wide[i][1], wide[i][2], with_more[k]);
 }
 
 CHECK_OP(linear_back)

@@ -127,6 +127,50 @@ static void test_dry(void **state)
     tr_device_close(d);
 }
 
+/* One that stands for a GPU: types of activations, and nothing that only a card could tell. */
+static void test_dry_gpu(void **state)
+{
+    (void)state;
+    tr_device *d = NULL, *cpu = NULL;
+    int64_t left = 1;
+    assert_int_equal(tr_device_open(&d, &(tr_device_spec){ .kind = TRESS_BACKEND_CUDA, .dry = true, .dtype = TR_F16 }), TRESS_OK);
+    assert_true(!tr_device_is_host(d) && tr_device_dtype(d) == TR_F16 && tr_device_own_bytes(d) > 0);
+    assert_int_equal(tr_device_set_dtype(d, TR_BF16), TRESS_OK);
+    assert_true(tr_device_dtype(d) == TR_BF16);
+    assert_int_equal(tr_device_set_dtype(d, TR_F64), TRESS_E_ARG);
+    assert_true(tr_device_dtype(d) == TR_BF16);
+    assert_int_equal(tr_device_free_bytes(d, &left), TRESS_OK);
+    assert_int_equal(left, 0);
+    tr_device_close(d);
+    assert_int_equal(tr_device_open(&cpu, &(tr_device_spec){ .n_thread = 1 }), TRESS_OK);
+    assert_int_equal(tr_device_set_dtype(cpu, TR_F16), TRESS_E_ARG);
+    assert_true(tr_device_dtype(cpu) == TR_F32 && tr_device_own_bytes(cpu) == 0);
+    tr_device_close(cpu);
+}
+
+/* Scratch that is trimmed goes back, and what comes after it takes no more than it needs. */
+static void test_trim(void **state)
+{
+    (void)state;
+    tr_device *d = NULL;
+    tr_stream *s = NULL;
+    tr_tensor t;
+    assert_int_equal(tr_device_open(&d, &(tr_device_spec){ .n_thread = 1 }), TRESS_OK);
+    assert_int_equal(tr_stream_new(&s, d), TRESS_OK);
+    tr_arena_mark m = tr_scratch_push(s);
+    assert_int_equal(tr_scratch(s, &t, TR_F32, TR_DIMS(1 << 22)), TRESS_OK);
+    tr_scratch_pop(s, m);
+    assert_true(tr_device_bytes(d) >= 1 << 24);
+    tr_scratch_trim(s);
+    assert_int_equal(tr_device_bytes(d), 0);
+    m = tr_scratch_push(s);
+    assert_int_equal(tr_scratch(s, &t, TR_F32, TR_DIMS(4)), TRESS_OK);
+    assert_true(tr_device_bytes(d) < 1 << 22);
+    tr_scratch_pop(s, m);
+    tr_stream_free(s);
+    tr_device_close(d);
+}
+
 static bool yes(void *self) { return *(bool *)self; }
 
 static void test_stream(void **state)
@@ -159,6 +203,7 @@ static void test_stream(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_open), cmocka_unit_test(test_gpu), cmocka_unit_test(test_limit), cmocka_unit_test(test_dry),
+                                        cmocka_unit_test(test_dry_gpu), cmocka_unit_test(test_trim),
                                         cmocka_unit_test(test_stream) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -580,7 +580,7 @@ static void average(void **state)
     float *p = copy_of(params(t));
     const tr_train_batch batch = small_batch(&m, &x, 1);
     OK(tr_trainer_loss(t, m.stream, &batch, &loss[0]));
-    tr_trainer_use_average(t, true);
+    OK(tr_trainer_use_average(t, m.stream, true));
     OK(tr_trainer_loss(t, m.stream, &batch, &loss[1]));
     OK(tr_trainer_lora(&l, t, m.stream));
     tr_lora_close(l);
@@ -589,7 +589,7 @@ static void average(void **state)
     tr_adapters_attach(tr_trainer_adapters(t), true);
     OK(tr_trainer_loss(t, m.stream, &batch, &loss[2]));
     assert_true(loss[2].loss == loss[1].loss);
-    tr_trainer_use_average(t, false);
+    OK(tr_trainer_use_average(t, m.stream, false));
     OK(tr_trainer_loss(t, m.stream, &batch, &loss[2]));
     assert_true(loss[2].loss == loss[0].loss && loss[1].loss != loss[0].loss);
     assert_memory_equal(params(t).data, p, bytes_of(params(t)));
@@ -904,9 +904,9 @@ static void no_allocations(void **state)
             OK(tr_trainer_accumulate(t, m.stream, &batch, 0.5, &loss, v));
             OK(tr_trainer_accumulate(t, m.stream, &batch, 0.5, &loss, NULL));
             OK(tr_trainer_update(t, m.stream, 1e-3, true, &up));
-            tr_trainer_use_average(t, true);
+            OK(tr_trainer_use_average(t, m.stream, true));
             OK(tr_trainer_loss(t, m.stream, &batch, &loss));
-            tr_trainer_use_average(t, false);
+            OK(tr_trainer_use_average(t, m.stream, false));
             if (n == 1) n_alloc = tr_mem_now().n_alloc;
         }
         assert_int_equal(tr_mem_now().n_alloc, n_alloc);

@@ -126,7 +126,7 @@ static tress_status item(void *self, int64_t i_item, int i_thread)
     return TRESS_OK;
 }
 
-tress_status tr_cpu_attention(tr_stream *s, const tr_attention_args *a)
+static tress_status attend(tr_stream *s, const tr_attention_args *a)
 {
     const tr_gemm *g = tr_gemm_get(s);
     const int64_t b = a->q.shape[0], d = a->q.shape[3], cols = g->cols;
@@ -142,4 +142,15 @@ tress_status tr_cpu_attention(tr_stream *s, const tr_attention_args *a)
         return tr_fail(TRESS_E_SHAPE, "attention: found a head of %" PRId64 " channels, expected at most %d", d, (int)(ROOM_PART / (2 * TR_GEMM_COLS_MAX)));
     j.n_part = tr_parts(j.n_q, j.rows);
     return tr_parallel(tr_cpu_threads(s), b * j.n_h * j.n_part, item, &j);
+}
+
+tress_status tr_cpu_attention(tr_stream *s, const tr_attention_args *a)
+{
+    const tress_status st = attend(s, a);
+    if (st != TRESS_OK || tr_is_none(a->q2)) return st;
+    tr_attention_args second = *a;
+    second.q = a->q2;
+    second.o = a->o2;
+    second.lse = tr_none();
+    return attend(s, &second);
 }

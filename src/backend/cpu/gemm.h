@@ -27,8 +27,8 @@ static inline int64_t tr_parts(int64_t n, int64_t size) { return (n + size - 1) 
 
 /* What is done to a row of sums, in this order: + bias, * scale, act, * mul, * gate, + residual; NULL: left out. */
 typedef struct tr_finish {
-    const float *bias, *mul, *gate, *residual;
-    float  scale;
+    const float *bias, *mul, *gate, *residual, *more;
+    float  scale, more_scale;
     tr_act act;
 } tr_finish;
 

@@ -192,7 +192,7 @@ INLINE vf activate(vf x, const tr_act act)
 
 INLINE void finish_with(float *y, const float *h, int64_t n, const tr_finish *f, const tr_act act)
 {
-    const vf scale = v_set(f->scale);
+    const vf scale = v_set(f->scale), more_scale = v_set(f->more_scale);
     int64_t j = 0;
     for (; j + V_N <= n; j += V_N) {
         vf a = v_load(h + j);
@@ -201,6 +201,7 @@ INLINE void finish_with(float *y, const float *h, int64_t n, const tr_finish *f,
         if (f->mul) a = v_mul(a, v_load(f->mul + j));
         if (f->gate) a = v_mul(a, v_load(f->gate + j));
         if (f->residual) a = v_add(a, v_load(f->residual + j));
+        if (f->more) a = v_fma(more_scale, v_load(f->more + j), a);
         v_store(y + j, a);
     }
     if (j < n) {
@@ -211,6 +212,7 @@ INLINE void finish_with(float *y, const float *h, int64_t n, const tr_finish *f,
         if (f->mul) a = v_mul(a, v_load_part(f->mul + j, left));
         if (f->gate) a = v_mul(a, v_load_part(f->gate + j, left));
         if (f->residual) a = v_add(a, v_load_part(f->residual + j, left));
+        if (f->more) a = v_fma(more_scale, v_load_part(f->more + j, left), a);
         v_store_part(y + j, a, left);
     }
 }

@@ -35,11 +35,12 @@ static const float *row_of(tr_tensor t, int64_t i, int64_t j) { return (const fl
 /* y[i0 .. + n_row, j0 .. + nj] from sums, row stride ld. */
 static void finish_rows(const job *a, const float *sum, int64_t ld, const float *bias, int64_t i0, int64_t n_row, int64_t j0, int64_t nj)
 {
-    tr_finish f = { .bias = bias, .scale = a->e.scale == 0 ? 1 : a->e.scale, .act = a->e.act };
+    tr_finish f = { .bias = bias, .scale = a->e.scale == 0 ? 1 : a->e.scale, .act = a->e.act, .more_scale = a->e.more_scale };
     for (int64_t i = i0; i < i0 + n_row; i++) {
         if (!tr_is_none(a->e.mul)) f.mul = row_of(a->e.mul, i, j0);
         if (!tr_is_none(a->e.gate)) f.gate = row_of(a->e.gate, i / (a->n / a->e.gate.shape[0]), j0);
         if (!tr_is_none(a->e.residual)) f.residual = row_of(a->e.residual, i, j0);
+        if (!tr_is_none(a->e.more)) f.more = row_of(a->e.more, i, j0);
         a->g->finish((float *)a->y.data + i * a->y.stride[0] + j0, sum + (i - i0) * ld, nj, &f);
     }
 }

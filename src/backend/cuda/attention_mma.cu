@@ -131,7 +131,7 @@ static __global__ void __launch_bounds__(RW * CW * 32, RW * CW <= 4 && D <= 128 
 #pragma unroll
     for (int m = 0; m < MT; m++)
 #pragma unroll
-        for (int r = 0; r < 2; r++) put_query(a, o[m], r, top[m][r], sum[m][r], row + m * 16 + r * 8, h, b, cw * DV);
+        for (int r = 0; r < 2; r++) put_query(a, a.o, a.lse, a.n_q, o[m], r, top[m][r], sum[m][r], row + m * 16 + r * 8, h, b, cw * DV);
 }
 
 /* ---- host ------------------------------------------------------------------------------------------------ */

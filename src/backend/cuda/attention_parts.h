@@ -16,9 +16,9 @@ struct part {
 struct operands {
     const char *q;
     int64_t     q_b, q_n, q_h;                  /* bytes */
-    tr_heads    o;
+    tr_heads    o, o2;                          /* o2: of the second queries, of which the Hopper kernel alone knows */
     float      *lse;
-    int         n_q, n_head, d, n_part;
+    int         n_q, n_q2, n_head, d, n_part;
     float       scale2;                         /* scale log2 e: exponentials are powers of two */
     part        p[TR_SEGMENT_MAX];
 };
@@ -108,19 +108,19 @@ __device__ static inline void weigh(float (&s)[MT][NT][4], float (&top)[MT][2], 
         }
 }
 
-/* Query i of a head is done: its columns c0 + 8 n + 2 (lane % 4) + 0, 1 of the result, and the softmax's denominator. All lanes call. */
+/* Query i of n of a head is done: its columns c0 + 8 n + 2 (lane % 4) + 0, 1 of the result, and the softmax's denominator. All lanes call. */
 template <int NT>
-__device__ static inline void put_query(const operands &a, const float (&o)[NT][4], int r, float top, float sum, int i, int h, int b, int c0)
+__device__ static inline void put_query(const operands &a, const tr_heads &to, float *lse, int n, const float (&o)[NT][4], int r, float top, float sum, int i, int h, int b, int c0)
 {
     sum += __shfl_xor_sync(0xffffffffu, sum, 1);
     sum += __shfl_xor_sync(0xffffffffu, sum, 2);
-    if (i >= a.n_q) return;
+    if (i >= n) return;
     const float rest = sum == 0 ? 0 : 1 / sum;                           /* a query that sees nothing gives zeros */
-    const int64_t at = b * a.o.b + i * a.o.n + h * a.o.h;
+    const int64_t at = b * to.b + i * to.n + h * to.h;
     const int lane = threadIdx.x & 3;
 #pragma unroll
-    for (int n = 0; n < NT; n++) tr_put_pair({ a.o.data, a.o.dtype }, at, c0 + n * 8 + lane * 2, a.d, o[n][r * 2] * rest, o[n][r * 2 + 1] * rest);
-    if (a.lse && c0 == 0 && lane == 0) a.lse[((int64_t)b * a.n_head + h) * a.n_q + i] = sum == 0 ? -INFINITY : fmaf(top, TR_LN2, logf(sum));
+    for (int k = 0; k < NT; k++) tr_put_pair({ to.data, to.dtype }, at, c0 + k * 8 + lane * 2, a.d, o[k][r * 2] * rest, o[k][r * 2 + 1] * rest);
+    if (lse && c0 == 0 && lane == 0) lse[((int64_t)b * a.n_head + h) * n + i] = sum == 0 ? -INFINITY : fmaf(top, TR_LN2, logf(sum));
 }
 
 static inline operands operands_of(const tr_attention_args *a)
@@ -128,6 +128,10 @@ static inline operands operands_of(const tr_attention_args *a)
     operands p = { .q = (const char *)a->q.data, .q_b = a->q.stride[0] * 2, .q_n = a->q.stride[1] * 2, .q_h = a->q.stride[2] * 2,
                    .o = tr_heads_of(a->o), .lse = (float *)a->lse.data, .n_q = (int)a->q.shape[1], .n_head = (int)a->q.shape[2],
                    .d = (int)a->q.shape[3], .n_part = a->n_segment, .scale2 = a->scale * TR_LOG2E };
+    if (!tr_is_none(a->q2)) {
+        p.o2 = tr_heads_of(a->o2);
+        p.n_q2 = (int)a->q2.shape[1];
+    }
     for (int i = 0; i < a->n_segment; i++) {
         const tr_attention_segment *g = &a->segment[i];
         p.p[i] = { (const char *)g->k.data, (const char *)g->v.data, g->k.stride[0] * 2, g->k.stride[1] * 2, g->k.stride[2] * 2,

@@ -16,18 +16,19 @@
 #define SHARED (1024 + BQ * TR_SM90_ROW + 2 * STAGES * TILE)
 #define TURN 1                                  /* named barriers TURN .. + GROUPS: whose turn at the tensor cores it is */
 
-struct maps { CUtensorMap q, k[TR_SEGMENT_MAX], v[TR_SEGMENT_MAX]; };
+struct maps { CUtensorMap q, q2, k[TR_SEGMENT_MAX], v[TR_SEGMENT_MAX]; };
 
 struct barriers {
     uint64_t q_full, q_empty, k_full[STAGES], k_empty[STAGES], v_full[STAGES], v_empty[STAGES];
 };
 
-/* What a block does: items blockIdx.x, + gridDim.x, ..; one is 192 queries of a head. */
-struct item { int row0, h, b; };
+/* What a block does: items blockIdx.x, + gridDim.x, ..; one is 192 queries of a head, of the first stream or the second. */
+struct item { int row0, h, b; bool second; };
+static __host__ __device__ inline int tiles_of(int n_q) { return (n_q + BQ - 1) / BQ; }
 __device__ static inline item item_of(const operands &a, int i)
 {
-    const int n_tile = (a.n_q + BQ - 1) / BQ;
-    return { i % n_tile * BQ, i / n_tile % a.n_head, i / n_tile / a.n_head };
+    const int n_tile = tiles_of(a.n_q), n_all = n_tile + tiles_of(a.n_q2), tile = i % n_all, head = i / n_all;
+    return { (tile < n_tile ? tile : tile - n_tile) * BQ, head % a.n_head, head / a.n_head, tile >= n_tile };
 }
 
 #ifdef TR_SM90
@@ -39,7 +40,7 @@ __device__ static inline void fetch(const operands &a, const maps &m, barriers &
         const item it = item_of(a, i);
         tr_bar_wait(&bar.q_empty, (turn & 1) ^ 1);
         tr_bar_expect(&bar.q_full, BQ * TR_SM90_ROW);
-        for (int g = 0; g < GROUPS; g++) tr_tma_load(q_at + g * 64 * TR_SM90_ROW, &m.q, &bar.q_full, 0, it.row0 + g * 64, it.h, it.b);
+        for (int g = 0; g < GROUPS; g++) tr_tma_load(q_at + g * 64 * TR_SM90_ROW, it.second ? &m.q2 : &m.q, &bar.q_full, 0, it.row0 + g * 64, it.h, it.b);
         for (cursor c = settle(a, { 0, 0 }, it.row0 + BQ); c.i < a.n_part; c = settle(a, { c.i, c.at + BK }, it.row0 + BQ), n++) {
             const uint32_t stage = n % STAGES, parity = (n / STAGES & 1) ^ 1;
             tr_bar_wait(&bar.k_empty[stage], parity);
@@ -126,7 +127,8 @@ template <typename T> __device__ static inline void compute(const operands &a, b
         }
         if (speaker) tr_bar_arrive(&bar.q_empty);
 #pragma unroll
-        for (int r = 0; r < 2; r++) put_query(a, o, r, top[0][r], sum[0][r], row + r * 8, it.h, it.b, 0);
+        for (int r = 0; r < 2; r++)
+            put_query(a, it.second ? a.o2 : a.o, it.second ? nullptr : a.lse, it.second ? a.n_q2 : a.n_q, o, r, top[0][r], sum[0][r], row + r * 8, it.h, it.b, 0);
     }
 }
 #endif
@@ -171,12 +173,18 @@ done:
     return st;
 }
 
+static int64_t items_of(const tr_attention_args *a)
+{
+    const int64_t second = tr_is_none(a->q2) ? 0 : a->q2.shape[1];
+    return ((a->q.shape[1] + BQ - 1) / BQ + (second + BQ - 1) / BQ) * a->q.shape[2] * a->q.shape[0];
+}
+
 /* The card is a Hopper, the kernel was compiled for it, and there is work for most of the card. */
 bool tr_cuda_attention_sm90_takes(const tr_cuda *c, const tr_attention_args *a)
 {
     if (c->major != 9 || c->minor != 0 || a->q.shape[3] > 64 || !tr_cuda_attention_mma_takes(c, a)) return false;
-    const int64_t n_item = (a->q.shape[1] + BQ - 1) / BQ * a->q.shape[2] * a->q.shape[0];
-    if (n_item > INT32_MAX || 2 * n_item < c->n_sm) return false;
+    if (!tr_is_none(a->q2) && !tr_heads_by_16(a->q2, a->q.dtype)) return false;
+    if (items_of(a) > INT32_MAX || 2 * items_of(a) < c->n_sm) return false;
     return a->q.dtype == TR_F16 ? tr_is_compiled(attention_sm90_kernel<__half>) : tr_is_compiled(attention_sm90_kernel<__nv_bfloat16>);
 }
 
@@ -186,9 +194,10 @@ tress_status tr_cuda_attention_sm90(tr_cuda *c, const tr_attention_args *a)
     operands p = operands_of(a);
     maps m;
     tr_tma_encode encode = nullptr;
-    const int n_item = (p.n_q + BQ - 1) / BQ * p.n_head * (int)a->q.shape[0];
+    const int n_item = (int)items_of(a);
     TR_TRY(tr_tma_find(&encode));
     TR_TRY(tr_tma_map(&m.q, encode, a->q, 64));
+    if (p.n_q2) TR_TRY(tr_tma_map(&m.q2, encode, a->q2, 64));
     for (int i = 0; i < a->n_segment; i++) {
         if (p.p[i].n == 0) continue;            /* nothing to describe, and no tile asks for it */
         TR_TRY(tr_tma_map(&m.k[i], encode, a->segment[i].k, BK));

@@ -94,14 +94,6 @@ static tress_status cuda_take(void *, void **out, size_t n)
 }
 static void cuda_give(void *, void *p, size_t) { (void)cudaFree(p); }
 
-static tress_status cuda_free_bytes(void *, int64_t *out)
-{
-    size_t free_bytes = 0, all_bytes = 0;
-    const tress_status st = tr_cuda_check(cudaMemGetInfo(&free_bytes, &all_bytes), "asking for the card's memory");
-    *out = (int64_t)free_bytes;
-    return st;
-}
-
 static tress_status cuda_sync(void *self)
 {
     tress_status st = TRESS_OK;
@@ -122,6 +114,47 @@ done:
     return st;
 }
 
+/* ---- recording: CUDA graphs -------------------------------------------------------------------------------- */
+static tress_status cuda_record_begin(void *self)
+{
+    return tr_cuda_check(cudaStreamBeginCapture(((tr_cuda *)self)->stream, cudaStreamCaptureModeThreadLocal), "beginning a graph");
+}
+
+static tress_status cuda_record_end(void *self, void **record)
+{
+    tress_status st = TRESS_OK;
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t exec = nullptr;
+    const cudaError_t ended = cudaStreamEndCapture(((tr_cuda *)self)->stream, &graph);
+    if (!record) (void)cudaGetLastError();                          /* after a failure that was told already */
+    else TR_TRY(tr_cuda_check(ended, "ending a graph"));
+    if (!record) goto done;
+    TR_TRY(tr_cuda_check(cudaGraphInstantiate(&exec, graph, 0), "making a graph ready"));
+    *record = exec;
+done:
+    if (graph) (void)cudaGraphDestroy(graph);
+    return st;
+}
+
+static tress_status cuda_record_run(void *self, void *record)
+{
+    return tr_cuda_check(cudaGraphLaunch((cudaGraphExec_t)record, ((tr_cuda *)self)->stream), "queueing a graph");
+}
+
+static void cuda_record_free(void *self, void *record)
+{
+    (void)cudaStreamSynchronize(((tr_cuda *)self)->stream);         /* it may still run */
+    (void)cudaGraphExecDestroy((cudaGraphExec_t)record);
+}
+
+static tress_status cuda_free_bytes(void *, int64_t *out)
+{
+    size_t free_bytes = 0, all_bytes = 0;
+    const tress_status st = tr_cuda_check(cudaMemGetInfo(&free_bytes, &all_bytes), "asking for the card's memory");
+    if (st == TRESS_OK) *out = (int64_t)free_bytes;
+    return st;
+}
+
 tress_status tr_cuda_upload(void *self, void *to, const void *from, size_t n);      /* stage.cu */
 tress_status tr_cuda_pin(void *self, void **out, size_t n);                         /* fetch.cu */
 void tr_cuda_unpin(void *self, void *p);
@@ -131,6 +164,7 @@ tress_status tr_cuda_fetch_wait(void *self, int lane);
 extern const tr_backend tr_backend_cuda = {
     .name = "cuda", .is_host = false, .open = cuda_open, .close = cuda_close, .take = cuda_take, .give = cuda_give,
     .upload = tr_cuda_upload, .download = cuda_download, .sync = cuda_sync,
+    .record_begin = cuda_record_begin, .record_end = cuda_record_end, .record_run = cuda_record_run, .record_free = cuda_record_free,
     .free_bytes = cuda_free_bytes, .pin = tr_cuda_pin, .unpin = tr_cuda_unpin, .fetch = tr_cuda_fetch, .fetch_wait = tr_cuda_fetch_wait,
 #define OP(name, params, args) .name = tr_cuda_##name,
 #include "tensor/ops.def"

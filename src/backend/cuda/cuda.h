@@ -126,6 +126,30 @@ __device__ inline void tr_put8(tr_view_of v, int64_t i, const float (&x)[8])
     }
 }
 
+/* Eight numbers of a type known to the compiler, as they lie in memory: many can be asked for before the first is looked at. */
+template <int TYPE> struct tr_eight { uint4 u[TYPE == TR_F32 ? 2 : 1]; };
+template <> struct tr_eight<TR_F8_E4M3> { uint2 u[1]; };
+
+template <int TYPE> __device__ inline tr_eight<TYPE> tr_eight_get(const void *data, int64_t i)
+{
+    tr_eight<TYPE> x;
+    const auto *p = (const tr_eight<TYPE> *)data + i / 8;       /* i counts elements, a multiple of 8 from an aligned row */
+#pragma unroll
+    for (int k = 0; k < (int)(sizeof x / sizeof x.u[0]); k++) x.u[k] = p->u[k];
+    return x;
+}
+/* The same of what no thread writes in this launch: such loads may move before stores. */
+template <int TYPE> __device__ inline tr_eight<TYPE> tr_eight_fixed(const void *data, int64_t i)
+{
+    tr_eight<TYPE> x;
+    const auto *p = (const tr_eight<TYPE> *)data + i / 8;
+#pragma unroll
+    for (int k = 0; k < (int)(sizeof x / sizeof x.u[0]); k++) x.u[k] = __ldg(&p->u[k]);
+    return x;
+}
+template <int TYPE> __device__ inline void tr_eight_float(float (&v)[8], tr_eight<TYPE> x) { tr_get8(v, { &x, TYPE }, 0); }
+template <int TYPE> __device__ inline void tr_eight_put(void *data, int64_t i, const float (&v)[8]) { tr_put8({ data, TYPE }, i, v); }
+
 /* May kernels move [.., d] of t, its rows step elements apart, eight at a time? */
 static inline bool tr_by_8(tr_tensor t, int64_t d, int64_t step)
 {

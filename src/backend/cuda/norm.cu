@@ -13,58 +13,64 @@ template <norm_kind KIND> __device__ inline void norm_piece(float (&v)[8], float
     }
 }
 
-/* The second half of a held row: y from x and weights of type WEIGHT. */
+/* The second half of a held row: y from x - mean and weights of type WEIGHT. */
 template <norm_kind KIND, int TYPE, int WEIGHT, int P, int L, int N>
-__device__ inline void norm_finish(const tr_each<N> &e, const int64_t (&at)[N], int len, const tr_eight<TYPE> (&x)[P], tr_norm_mean mean, float r)
+__device__ inline void norm_finish(const tr_each<N> &e, const int64_t (&at)[N], int len, float (&v)[P][8], float r)
 {
 #pragma unroll
     for (int p = 0; p < P; p++) {
         const int j0 = (threadIdx.x % L + p * L) * 8;
-        float v[8], a[8], b[8] = {};
+        float a[8], b[8] = {};
         if (j0 >= len) continue;
         tr_eight_float<WEIGHT>(a, tr_eight_fixed<WEIGHT>(e.v[2].data, at[2] + j0));
         if (KIND != NORM_RMS) tr_eight_float<WEIGHT>(b, tr_eight_fixed<WEIGHT>(e.v[N - 1].data, at[N - 1] + j0));
-        if (KIND == NORM_RMS) tr_eight_float<TYPE>(v, x[p]);
-        else tr_norm_center<TYPE>(v, x[p], mean);
-        norm_piece<KIND>(v, r, a, b);
-        tr_eight_put<TYPE>(e.v[0].data, at[0] + j0, v);
+        norm_piece<KIND>(v[p], r, a, b);
+        tr_eight_put<TYPE>(e.v[0].data, at[0] + j0, v[p]);
     }
 }
 
 /* y, x, scale, shift - or weight, bias - or weight. Bytes: x and y once, the others from the cache. At 16 bits and 8192 x 2432
- * that is 80 MB, 24 us of an H100's 3.35 TB/s; 8192 x 38 heads of 64 the same. */
+ * that is 80 MB, 24 us of an H100's 3.35 TB/s; 8192 x 38 heads of 64 the same. Sums of lanes are double, but for the short rows of
+ * 16-bit heads, where the adding would take as long as the row. */
 template <norm_kind KIND, int TYPE, int P, int L, int N>
-__global__ void __launch_bounds__(TR_NORM_THREADS, P > 10 ? 2 : KIND == NORM_AFFINE ? 3 : 4) norm_held_kernel(const __grid_constant__ tr_each<N> e, double per, float eps)
+__global__ void __launch_bounds__(TR_NORM_THREADS, P > 10 ? 2 : P > 4 ? (KIND == NORM_AFFINE ? 3 : 4) : 8) norm_held_kernel(const __grid_constant__ tr_each<N> e, double per, float eps)
 {
+    using sum_of = std::conditional_t<TYPE != TR_F32 && KIND == NORM_RMS && L <= 16, float, double>;
     int64_t at[N];
     const int len = (int)tr_norm_row<L>(at, e);
-    tr_eight<TYPE> x[P];
+    float v[P][8];
+    {
+        tr_eight<TYPE> x[P];
+#pragma unroll
+        for (int p = 0; p < P; p++) {
+            const int j0 = (threadIdx.x % L + p * L) * 8;
+            x[p] = {};
+            if (j0 < len) x[p] = tr_eight_get<TYPE>(e.v[1].data, at[1] + j0);
+        }
+        tr_norm_mean mean = {};
+        if (KIND != NORM_RMS) mean = tr_norm_mean_held<TYPE, L>(x, per);
+#pragma unroll
+        for (int p = 0; p < P; p++) {
+            if (KIND == NORM_RMS) tr_eight_float<TYPE>(v[p], x[p]);
+            else tr_norm_center<TYPE>(v[p], x[p], mean);
+        }
+    }
+    sum_of sum = 0;
 #pragma unroll
     for (int p = 0; p < P; p++) {
-        const int j0 = (threadIdx.x % L + p * L) * 8;
-        x[p] = {};
-        if (j0 < len) x[p] = tr_eight_get<TYPE>(e.v[1].data, at[1] + j0);
-    }
-    tr_norm_mean mean = {};
-    if (KIND != NORM_RMS) mean = tr_norm_mean_held<TYPE, L>(x, per);
-    tr_eight_again<TYPE>(x);
-    double sum = 0;
+        float squares = 0;
 #pragma unroll
-    for (int p = 0; p < P; p++) {
-        float v[8], squares = 0;
-        if (KIND == NORM_RMS) tr_eight_float<TYPE>(v, x[p]);
-        else tr_norm_center<TYPE>(v, x[p], mean);
-#pragma unroll
-        for (int j = 0; j < 8; j++) squares = fmaf(v[j], v[j], squares);
-        if ((int)(threadIdx.x % L + p * L) * 8 < len) sum += (double)squares;
+        for (int j = 0; j < 8; j++) squares = fmaf(v[p][j], v[p][j], squares);
+        if ((int)(threadIdx.x % L + p * L) * 8 < len) sum += (sum_of)squares;
     }
-    const float r = (float)tr_norm_rsqrt(tr_norm_join<L>(sum) * per + (double)eps);
-    tr_eight_again<TYPE>(x);
-    if (KIND == NORM_ADA || e.v[2].dtype == TYPE) norm_finish<KIND, TYPE, TYPE, P, L>(e, at, len, x, mean, r);
-    else if (e.v[2].dtype == TR_F32) norm_finish<KIND, TYPE, TR_F32, P, L>(e, at, len, x, mean, r);
-    else if (e.v[2].dtype == TR_F16) norm_finish<KIND, TYPE, TR_F16, P, L>(e, at, len, x, mean, r);
-    else if (e.v[2].dtype == TR_BF16) norm_finish<KIND, TYPE, TR_BF16, P, L>(e, at, len, x, mean, r);
-    else norm_finish<KIND, TYPE, TR_F8_E4M3, P, L>(e, at, len, x, mean, r);
+#pragma unroll
+    for (int i = L / 2; i; i >>= 1) sum += __shfl_xor_sync(0xffffffffu, sum, i);
+    const float r = (float)tr_norm_rsqrt((double)sum * per + (double)eps);
+    if (KIND == NORM_ADA || e.v[2].dtype == TYPE) norm_finish<KIND, TYPE, TYPE, P, L>(e, at, len, v, r);
+    else if (e.v[2].dtype == TR_F32) norm_finish<KIND, TYPE, TR_F32, P, L>(e, at, len, v, r);
+    else if (e.v[2].dtype == TR_F16) norm_finish<KIND, TYPE, TR_F16, P, L>(e, at, len, v, r);
+    else if (e.v[2].dtype == TR_BF16) norm_finish<KIND, TYPE, TR_BF16, P, L>(e, at, len, v, r);
+    else norm_finish<KIND, TYPE, TR_F8_E4M3, P, L>(e, at, len, v, r);
 }
 
 /* The same of any operands: x moves up to three times, twice from the cache. A thread reads and writes its own elements alone,

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <thread>
 
-#define SMALL        ((size_t)1 << 20)
+#define SMALL        ((size_t)64 << 10)            /* the driver takes so much along with the call; for more it may wait for the stream */
 #define BUFFER       ((size_t)16 << 20)
 #define SLICE        ((size_t)512 << 10)
 #define N_BUFFER     4
