@@ -83,9 +83,12 @@ typedef struct tress_options {
     tress_backend backend;        /* AUTO: the GPU where one can be used, else the CPU */
     const char   *dtype;          /* the type activations are kept in: "f32", and on a GPU "f16" and "bf16"; NULL: "f16" on a GPU, "f32" on the CPU */
     int           n_thread;       /* 0: every core the process may use */
-    int64_t       memory_max;     /* bytes for weights in use and activations together, 0: no limit; checked by a plan before any work */
-    tress_hooks   hooks;
+    int64_t       memory_max;     /* bytes of host memory, 0: no limit; checked by a plan before any work. On the CPU for weights in use and
+                                     activations together, with a GPU for weights that wait for their turn there */
+    int64_t       max_vram;       /* bytes of a GPU's memory for everything, CUDA itself included: what does not fit waits in host memory and
+                                     comes when it is needed. 0: what is free when the handle is made, less a margin */
     bool          plan_only;      /* for plans alone: backend CUDA needs no card, and nothing can be computed */
+    tress_hooks   hooks;
 } tress_options;
 
 TRESS_API TRESS_CHECKED tress_status tress_new(tress **out, const tress_options *opt /* NULL: defaults */);
@@ -319,7 +322,7 @@ TRESS_API TRESS_CHECKED tress_status tress_probe(tress *t, const tress_model_arg
 typedef struct tress_plan tress_plan;
 typedef struct tress_plan_part {
     const char *name;                          /* "text_encoder", "vae encode", "sample", ... in the order of work: view */
-    int64_t     weight_bytes;                  /* mapped from files, shared with the page cache */
+    int64_t     weight_bytes;                  /* mapped from files, shared with the page cache; on a GPU those that are on it */
     int64_t     work_bytes;                    /* the most memory taken beside the weights */
     double      flops;                         /* of the whole part: all its steps */
 } tress_plan_part;
@@ -330,7 +333,15 @@ TRESS_API TRESS_CHECKED tress_status tress_plan_train(tress *t, const tress_mode
 TRESS_API void tress_plan_free(tress_plan *p);
 TRESS_API int             tress_plan_count(const tress_plan *p);
 TRESS_API tress_plan_part tress_plan_at(const tress_plan *p, int i);
-TRESS_API int64_t         tress_plan_peak_bytes(const tress_plan *p);     /* weights and work of the hungriest moment */
+TRESS_API int64_t         tress_plan_peak_bytes(const tress_plan *p);     /* weights and work of the hungriest moment; on a GPU loading included */
+typedef struct tress_plan_card {               /* of a plan for a GPU */
+    const char *residency;                     /* what stays on it and what comes from host memory, for people: view; NULL: the plan is for the CPU */
+    int64_t own_bytes;                         /* what CUDA and its libraries may take beside all that is planned */
+    int64_t most_bytes;                        /* what the plan was to stay within; 0: anything goes */
+    int64_t free_bytes;                        /* on the card now; 0: there is none here */
+    int64_t pinned_bytes;                      /* of host memory, for weights that wait for their turn */
+} tress_plan_card;
+TRESS_API tress_plan_card tress_plan_get_card(const tress_plan *p);
 TRESS_API void            tress_plan_size(const tress_plan *p, int *width, int *height);   /* the size drawn at */
 
 /* How fast the parts of a drawing are here, beside what the machine allows. Nothing is read where a preset is named: weights are random. */

@@ -23,6 +23,7 @@ typedef struct bench {
     tr_mmdit   *transformer;
     tr_controlnet *controlnet;
     tr_vae     *vae;
+    tr_residency residency;                     /* on a GPU: what comes from host memory */
     tr_stream  *stream;
     tr_tensor   taken[TENSOR_MAX];
     int         n_taken;
@@ -51,28 +52,40 @@ done:
     return st;
 }
 
+/* Random weights of a network, where the residency says. */
+static tress_status draw_weights(bench *b, tr_module module)
+{
+    tress_status st = TRESS_OK;
+    TR_TRY(tr_weights_random(&b->weights[module], b->host->device));
+    TR_TRY(tr_weights_travel(b->weights[module], &b->residency.group[module]));
+done:
+    return st;
+}
+
 static tress_status open_parts(bench *b, const tress_model_args *model, int want)
 {
     static const tress_model_args defaults;
     tress_status st = TRESS_OK;
     tr_device *d = b->host->device;
     if (!b->a->preset) {
-        TR_TRY(tr_bundle_open(&b->m, b->host, model ? model : &defaults, want));
+        TR_TRY(tr_bundle_open(&b->m, b->host, model ? model : &defaults, want | TR_WANT_LATER));
+        tr_bundle_reside(b->m, &b->residency);
+        TR_TRY(tr_bundle_use(b->m, want));
         b->transformer = b->m->transformer;
         b->controlnet = b->m->controlnet;
         b->vae = b->m->vae;
         goto done;
     }
     if (want & TR_WANT_TRANSFORMER) {
-        TR_TRY(tr_weights_random(&b->weights[TR_MODULE_TRANSFORMER], d));
+        TR_TRY(draw_weights(b, TR_MODULE_TRANSFORMER));
         TR_TRY(tr_mmdit_open(&b->transformer, d, b->weights[TR_MODULE_TRANSFORMER], &b->preset.transformer));
     }
     if (want & TR_WANT_CONTROLNET) {
-        TR_TRY(tr_weights_random(&b->weights[TR_MODULE_CONTROLNET], d));
+        TR_TRY(draw_weights(b, TR_MODULE_CONTROLNET));
         TR_TRY(tr_controlnet_open(&b->controlnet, d, b->weights[TR_MODULE_CONTROLNET], &b->preset.controlnet));
     }
     if (want & TR_WANT_VAE) {
-        TR_TRY(tr_weights_random(&b->weights[TR_MODULE_VAE], d));
+        TR_TRY(draw_weights(b, TR_MODULE_VAE));
         TR_TRY(tr_vae_open(&b->vae, d, b->weights[TR_MODULE_VAE], &b->preset.vae));
     }
 done:
@@ -137,7 +150,7 @@ static tress_status measure_limit(bench *b)
     product p;
     const tr_arena_mark mark = tr_scratch_push(b->stream);
     const tr_dtype type = tr_device_dtype(b->host->device);
-    const int64_t n = tr_device_is_host(b->host->device) ? 1024 : 8192;
+    const int64_t n = tr_device_own_bytes(b->host->device) > 0 ? 8192 : 1024;         /* a GPU, or the CPU */
     tr_tensor x, w;
     TR_TRY(random_tensor(b, &x, TR_DIMS(n, n)));
     TR_TRY(random_tensor(b, &w, TR_DIMS(n, n)));
@@ -161,6 +174,7 @@ static tress_status report(bench *b, const char *what, tress_status (*run)(void 
     tress_status st = TRESS_OK;
     timing t;
     char text[1024];
+    if (tr_device_is_dry(b->host->device)) return run(self, b->stream);
     (void)tr_device_peak_reset(b->host->device);
     TR_TRY(time_it(&t, b, run, self));
     snprintf(text, sizeof text,
@@ -247,6 +261,12 @@ done:
     return st;
 }
 
+static bool travels(const bench *b, tr_module module)
+{
+    const tr_weights *w = b->m ? b->m->weights[module] : b->weights[module];
+    return w && tr_weights_travels(w);
+}
+
 static tress_status make_guide(bench *b, step *k, bool control)
 {
     tress_status st = TRESS_OK;
@@ -259,6 +279,7 @@ static tress_status make_guide(bench *b, step *k, bool control)
     TR_TRY(tr_schedule_make(&k->schedule, &c_schedule, a->n_step, 0, 1));
     tr_guide_args g = { .transformer = b->transformer, .controlnet = control ? b->controlnet : NULL, .cfg_scale = a->cfg_scale, .control_strength = 1,
                         .control_end = 1, .control_last = true, .control_pooled_zero = a->control_pooled == TRESS_POOLED_ZERO, .n_step = a->n_step, .sigma = k->schedule.sigma };
+    g.weights_travel = travels(b, TR_MODULE_TRANSFORMER) || (control && travels(b, TR_MODULE_CONTROLNET));
     TR_TRY(random_tensor(b, &g.context, TR_DIMS(1, a->text_rows, c->d_context)));
     TR_TRY(random_tensor(b, &g.pooled, TR_DIMS(1, c->d_pooled)));
     if (guided) {
@@ -476,7 +497,8 @@ done:
     return st;
 }
 
-static const struct { const char *name; int want; tress_status (*run)(bench *b); } parts[] = {
+typedef struct bench_part { const char *name; int want; tress_status (*run)(bench *b); } bench_part;
+static const bench_part parts[] = {
     { "transformer", TR_WANT_TRANSFORMER, bench_transformer },
     { "controlnet", TR_WANT_TRANSFORMER | TR_WANT_CONTROLNET, bench_controlnet },
     { "step", TR_WANT_TRANSFORMER | TR_WANT_CONTROLNET, bench_step },
@@ -486,6 +508,54 @@ static const struct { const char *name; int want; tress_status (*run)(bench *b);
     { "train-step", TR_WANT_TRANSFORMER | TR_WANT_CONTROLNET, bench_train_step },
 };
 #define N_PART (sizeof parts / sizeof *parts)
+
+static tress_status run_part(bench *b, tr_host *h, const tress_model_args *model, tress_bench_args *a, const bench_part *part)
+{
+    tress_status st = TRESS_OK;
+    b->host = h;
+    b->a = a;
+    if (a->preset) TR_TRY(tr_preset_get(&b->preset, a->preset));
+    TR_TRY(tr_stream_new(&b->stream, h->device));
+    tr_stream_set_cancel(b->stream, h->hooks.cancelled, h->hooks.self);
+    TR_TRY(open_parts(b, model, part->want));
+    const int side = b->transformer ? 8 * tr_mmdit_get_config(b->transformer)->sample_size : a->preset ? 8 * b->preset.transformer.sample_size : 256;
+    if (a->width == 0) a->width = a->height = side;
+    if (a->width < 16 || a->height < 16 || a->width % 16 || a->height % 16 || a->width > 4096 || a->height > 4096)
+        TR_TRY(tr_fail(TRESS_E_ARG, "--size %dx%d: each side must be a multiple of 16 up to 4096", a->width, a->height));
+    TR_TRY(measure_limit(b));
+    tr_scratch_trim(b->stream);
+    TR_TRY(part->run(b));
+done:
+    return st;
+}
+
+/* On a GPU that is too small for this: what comes from host memory, as in a drawing. All that is timed stays there otherwise. */
+static tress_status find_residency(tr_residency *out, const tress *t, const tress_model_args *model, const tress_bench_args *args, const bench_part *part)
+{
+    tress_status st = TRESS_OK;
+    tr_host dry = { 0 };
+    bench b = { 0 };
+    tress_bench_args a = *args;
+    *out = (tr_residency){ .keep = TR_WANT_ALL };
+    if (tr_device_is_host(t->host.device) || t->host.card_max == 0) return TRESS_OK;
+    for (int pass = 0; pass < 2; pass++) {                      /* once to learn how large networks of random weights are */
+        TR_TRY(tr_host_init_dry(&dry, &t->host));
+        b = (bench){ .residency = *out };
+        TR_TRY(run_part(&b, &dry, model, &a, part));
+        for (int i = 0; i < TR_MODULE_N; i++) {
+            const tr_weights *w = b.m ? b.m->weights[i] : b.weights[i];
+            if (w) tr_weights_groups(w, &out->group[i]);
+        }
+        if (pass == 1) tr_residency_lighten(out, tr_device_peak_ever(dry.device) - t->host.card_max);
+        finish(&b);
+        b = (bench){ 0 };
+        tr_host_fini(&dry);
+    }
+done:
+    finish(&b);
+    if (dry.device) tr_host_fini(&dry);
+    return st;
+}
 
 tress_status tress_bench(tress *t, const tress_model_args *model, const tress_bench_args *args, void (*line)(void *self, const char *json), void *self)
 {
@@ -501,19 +571,8 @@ tress_status tress_bench(tress *t, const tress_model_args *model, const tress_be
     if (a.batch < 1 || a.batch > 64) return tr_fail(TRESS_E_ARG, "--batch %d, it must lie between 1 and 64", a.batch);
     if (a.text_rows < 1 || a.text_rows > 4096) return tr_fail(TRESS_E_ARG, "--text-rows %d, it must lie between 1 and 4096", a.text_rows);
     if (a.reference_rows < 0 || a.draw_rows < 0) return tr_fail(TRESS_E_ARG, "--reference-rows %d, --draw-rows %d: expected 0 or more", a.reference_rows, a.draw_rows);
-    if (a.preset) TR_TRY(tr_preset_get(&b.preset, a.preset));
-    b.host = &t->host;
-    b.a = &a;
-    TR_TRY(tr_stream_new(&b.stream, t->host.device));
-    tr_stream_set_cancel(b.stream, t->host.hooks.cancelled, t->host.hooks.self);
-    TR_TRY(open_parts(&b, model, parts[k].want));
-    const int side = b.transformer ? 8 * tr_mmdit_get_config(b.transformer)->sample_size : a.preset ? 8 * b.preset.transformer.sample_size : 256;
-    if (a.width == 0) a.width = a.height = side;
-    if (a.width < 16 || a.height < 16 || a.width % 16 || a.height % 16 || a.width > 4096 || a.height > 4096)
-        TR_TRY(tr_fail(TRESS_E_ARG, "--size %dx%d: each side must be a multiple of 16 up to 4096", a.width, a.height));
-    TR_TRY(measure_limit(&b));
-    tr_scratch_trim(b.stream);
-    TR_TRY(parts[k].run(&b));
+    TR_TRY(find_residency(&b.residency, t, model, &a, &parts[k]));
+    TR_TRY(run_part(&b, &t->host, model, &a, &parts[k]));
 done:
     finish(&b);
     return st;

@@ -17,23 +17,35 @@ tress_status tress_model_open(tress *t, tress_model **out, const tress_model_arg
 {
     static const tress_model_args defaults;
     if (!t || !out) return tr_fail(TRESS_E_ARG, "tress_model_open: handle and out must be given");
-    return tr_bundle_open(out, &t->host, args ? args : &defaults, TR_WANT_ALL);
+    return tr_bundle_open(out, &t->host, args ? args : &defaults, TR_WANT_ALL | TR_WANT_LATER);
 }
 
 void tress_model_close(tress_model *m) { tr_bundle_close(m); }
 
-/* The same drawing on a device that only counts. Hooks are told only if `aloud`. */
-tress_status tr_rehearse(tr_ledger *ledger, tr_result **out, const tr_host *like, const tress_model_args *model, const tress_generate_args *args, bool aloud)
+tress_status tr_rehearse(tr_ledger *ledger, tr_result **out, const tr_host *like, const tress_model_args *model, const tress_generate_args *args,
+                         const tr_residency *r, bool aloud)
 {
     tress_status st = TRESS_OK;
     tr_host dry = { 0 };
     tr_bundle *m = NULL;
+    tr_result *result = NULL;
     TR_TRY(tr_host_init_dry(&dry, like));
     if (aloud) dry.hooks = like->hooks;
     dry.ledger = ledger;
-    TR_TRY(tr_bundle_open(&m, &dry, model, TR_WANT_ALL));
-    TR_TRY(tr_draw(out, m, args));
+    if (ledger) *ledger = (tr_ledger){ .n = 0 };
+    TR_TRY(tr_bundle_open(&m, &dry, model, TR_WANT_ALL | TR_WANT_LATER));
+    if (r) tr_bundle_reside(m, r);
+    TR_TRY(tr_draw(&result, m, args));
+    if (ledger) {
+        ledger->peak = tr_device_is_host(dry.device) ? tr_ledger_peak(ledger, NULL) : tr_device_peak_ever(dry.device);
+        ledger->pinned = tr_device_pinned_peak(dry.device);
+    }
+    if (out) {
+        *out = result;
+        result = NULL;
+    }
 done:
+    tr_result_free(result);
     tr_bundle_close(m);
     if (dry.device) tr_host_fini(&dry);
     return st;
@@ -52,35 +64,46 @@ int64_t tr_ledger_peak(const tr_ledger *l, const tr_part **which)
 }
 
 /* A limit is held against the plan before the work, so that nobody waits an hour for an "out of memory". */
-static tress_status keep_limit(tress_model *m, const tress_generate_args *args)
+static tress_status keep_limit(const tress_model *m, const tress_model_args *model, const tress_generate_args *args)
 {
     tress_status st = TRESS_OK;
-    tr_ledger ledger = { .n = 0 };
-    tr_result *r = NULL;
+    tr_ledger ledger;
     const tr_part *part = NULL;
-    tress_model_args model = m->args;
-    model.model = m->model;
-    TR_TRY(tr_rehearse(&ledger, &r, m->host, &model, args, false));
+    TR_TRY(tr_rehearse(&ledger, NULL, m->host, model, args, NULL, false));
     const int64_t peak = tr_ledger_peak(&ledger, &part);
     if (peak > m->host->memory_max)
         TR_TRY(tr_fail(TRESS_E_OOM, "%s needs %.2f GiB (weights %.2f, work %.2f), the limit is %.2f GiB", part->name, (double)peak / 0x1p30,
                        (double)part->weight_bytes / 0x1p30, (double)part->work_bytes / 0x1p30, (double)m->host->memory_max / 0x1p30));
 done:
-    tr_result_free(r);
     return st;
+}
+
+/* On a GPU: what the drawing took of it, beside what it may. */
+static void tell_peak(const tress_model *m)
+{
+    const tr_device *d = m->host->device;
+    const double own = (double)tr_device_own_bytes(d) / 0x1p30, peak = (double)tr_device_peak_ever(d) / 0x1p30;
+    if (tr_device_is_host(d)) return;
+    if (m->host->card_max > 0)
+        tr_host_note(m->host, "at most %.2f GiB of the GPU were in use beside CUDA and its libraries (%.2f), %.2f may be", peak, own, (double)m->host->card_max / 0x1p30);
+    else tr_host_note(m->host, "at most %.2f GiB of the GPU were in use beside CUDA and its libraries (%.2f)", peak, own);
 }
 
 tress_status tress_generate(tress_model *m, const tress_generate_args *args, tress_result **out)
 {
     tress_status st = TRESS_OK;
+    tr_residency r;
     if (!m || !args || !out) return tr_fail(TRESS_E_ARG, "tress_generate: model, args and out must be given");
-    if (args->dry_run) {
-        tress_model_args model = m->args;
-        model.model = m->model;
-        return tr_rehearse(NULL, out, m->host, &model, args, true);
-    }
-    if (m->host->memory_max > 0) TR_TRY(keep_limit(m, args));
+    tress_model_args model = m->args;
+    model.model = m->model;
+    const bool host = tr_device_is_host(m->host->device);
+    if (tr_device_is_dry(m->host->device) && !args->dry_run) return tr_fail(TRESS_E_ARG, "tress_generate: the handle is for plans alone");
+    if (!host) TR_TRY(tr_residency_choose(&r, NULL, m->host, &model, args));
+    if (args->dry_run) return tr_rehearse(NULL, out, m->host, &model, args, host ? NULL : &r, true);
+    if (!host) tr_bundle_reside(m, &r);
+    else if (m->host->memory_max > 0) TR_TRY(keep_limit(m, &model, args));
     TR_TRY(tr_draw(out, m, args));
+    tell_peak(m);
 done:
     return st;
 }

@@ -65,16 +65,12 @@ int64_t tr_train_weight_bytes(const tr_bundle *m)
 static tress_status find_limit(int64_t *out, const tr_host *h, int64_t max_vram)
 {
     tress_status st = TRESS_OK;
-    int64_t left = 0;
     const tr_device *d = h->device;
-    *out = h->memory_max;
+    *out = tr_device_is_host(d) ? h->memory_max : h->card_max;
     if (tr_device_is_host(d)) goto done;
     if (max_vram > 0 && max_vram <= tr_device_own_bytes(d))
         TR_TRY(tr_fail(TRESS_E_OOM, "--max-vram %.2f GiB: a GPU's back end alone may take %.2f", (double)max_vram / 0x1p30, (double)tr_device_own_bytes(d) / 0x1p30));
     if (max_vram > 0 && (*out == 0 || max_vram - tr_device_own_bytes(d) < *out)) *out = max_vram - tr_device_own_bytes(d);
-    if (*out > 0) goto done;
-    TR_TRY(tr_device_free_bytes(d, &left));
-    *out = tr_device_bytes(d) + left - tr_device_own_bytes(d) / 2;       /* its context is there already, its rooms may grow */
 done:
     return st;
 }

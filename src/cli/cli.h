@@ -49,6 +49,7 @@ typedef struct cli_common {
     const char *dtype;
     int         n_thread;
     int64_t     memory_max;
+    double      vram;                   /* GiB, of commands that have CLI_VRAM */
     bool        quiet;
     const char *config;
 } cli_common;
@@ -79,6 +80,9 @@ extern const cli_command *const cli_commands[];         /* ends in NULL, in the 
     { OPT_INT, "threads", offsetof(args, common.n_thread), 0, 4096, "0", "CPU threads; 0: every core; the result is the same bytes" }, \
     { OPT_BYTES, "memory-max", offsetof(args, common.memory_max), 0, 0, NULL, "refuse work that needs more host memory, for example 24GiB" }, \
     CLI_WORDS(args)
+#define CLI_VRAM(args)                                                                                                              \
+    { OPT_REAL, "max-vram", offsetof(args, common.vram), 0, 1e6, "0",                                                               \
+      "what a GPU may give, CUDA itself included: weights that do not fit wait in host memory; 0: what is free there", .meta = "GiB" }
 #define CLI_WORDS(args)                                                                                                             \
     { OPT_FLAG, "quiet", offsetof(args, common.quiet), 0, 0, NULL, "no progress and no notes", .letter = 'q' },                     \
     { OPT_PATH, "config", offsetof(args, common.config), 0, 0, NULL,                                                                \

@@ -28,6 +28,7 @@ static const cli_option options[] = {
     { OPT_CHOICE, "gradient-checkpointing", offsetof(bench_args, gradient_checkpointing), 0, 0, "auto", "of train-step; auto: off", .choices = "auto|on|attention|off" },
     MODEL_OPTIONS(bench_args, model),
     CLI_MACHINE(bench_args),
+    CLI_VRAM(bench_args),
     { .kind = OPT_END },
 };
 
@@ -64,6 +65,9 @@ static tress_status run(tress *t, const void *args)
 const cli_command cli_bench = {
     "bench", "time the parts of a drawing on this machine", sizeof(bench_args), options, run, .gpu = true,
     .text = "One JSON object a line: milliseconds (median, least, most), TFLOP and TFLOP/s, the rate of a large product measured in the\n"
-            "same run and the share of it that was reached, and peak bytes on the device. Random numbers are drawn, nothing is saved.\n",
-    .examples = "  tress bench step\n  tress bench step --preset sd35-large --backend cuda --dtype bf16\n  tress bench train-step --preset sd35-large --batch 4 --gradient-checkpointing attention\n",
+            "same run and the share of it that was reached, and peak bytes on the device. Random numbers are drawn, nothing is saved.\n"
+            "Under a --max-vram too small for them, blocks come from host memory as in tress generate.\n",
+    .examples = "  tress bench step\n  tress bench step --preset sd35-large --backend cuda --dtype bf16\n"
+                "  tress bench step --preset sd35-large --backend cuda --max-vram 12\n"
+                "  tress bench train-step --preset sd35-large --batch 4 --gradient-checkpointing attention\n",
 };

@@ -27,6 +27,7 @@ static const cli_option options[] = {
     SAMPLING_OPTIONS(generate_args, sampling),
     LATENT_OPTIONS(generate_args, drawing),
     CLI_MACHINE(generate_args),
+    CLI_VRAM(generate_args),
     { .kind = OPT_END },
 };
 

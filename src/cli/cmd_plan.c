@@ -23,12 +23,23 @@ static const cli_option options[] = {
     SAMPLING_OPTIONS(plan_args, sampling),
     LATENT_OPTIONS(plan_args, drawing),
     CLI_MACHINE(plan_args),
+    CLI_VRAM(plan_args),
     { .kind = OPT_END },
 };
+
+static void print_card(const tress_plan *p, tress_plan_card c)
+{
+    printf("with CUDA itself     %.1f MiB\n", (double)(tress_plan_peak_bytes(p) + c.own_bytes) / 0x1p20);
+    if (c.most_bytes > 0) printf("may be               %.1f MiB\n", (double)(c.most_bytes + c.own_bytes) / 0x1p20);
+    if (c.free_bytes > 0) printf("free on the card     %.1f MiB\n", (double)c.free_bytes / 0x1p20);
+    if (c.pinned_bytes > 0) printf("waits in host memory %.1f MiB\n", (double)c.pinned_bytes / 0x1p20);
+    if (*c.residency) printf("%s\n", c.residency);
+}
 
 static void print_table(const tress_plan *p, const char *size)
 {
     int w = 0, h = 0;
+    const tress_plan_card c = tress_plan_get_card(p);
     tress_plan_size(p, &w, &h);
     printf("%-20s %12s %12s %12s\n", "part", "weights MiB", "work MiB", "GFLOP");
     for (int i = 0; i < tress_plan_count(p); i++) {
@@ -36,11 +47,13 @@ static void print_table(const tress_plan *p, const char *size)
         printf("%-20s %12.1f %12.1f %12.1f\n", q.name, (double)q.weight_bytes / 0x1p20, (double)q.work_bytes / 0x1p20, q.flops / 1e9);
     }
     printf("%-20s %dx%d\npeak                 %.1f MiB\n", size, w, h, (double)tress_plan_peak_bytes(p) / 0x1p20);
+    if (c.residency) print_card(p, c);
 }
 
 static void print_json(const tress_plan *p)
 {
     int w = 0, h = 0;
+    const tress_plan_card c = tress_plan_get_card(p);
     tress_plan_size(p, &w, &h);
     printf("{\"width\": %d, \"height\": %d, \"peak_bytes\": %lld, \"parts\": [", w, h, (long long)tress_plan_peak_bytes(p));
     for (int i = 0; i < tress_plan_count(p); i++) {
@@ -48,7 +61,11 @@ static void print_json(const tress_plan *p)
         printf("%s{\"name\": \"%s\", \"weight_bytes\": %lld, \"work_bytes\": %lld, \"flops\": %.0f}", i ? ", " : "", q.name, (long long)q.weight_bytes,
                (long long)q.work_bytes, q.flops);
     }
-    printf("]}\n");
+    printf("]");
+    if (c.residency)
+        printf(", \"card\": {\"own_bytes\": %lld, \"most_bytes\": %lld, \"free_bytes\": %lld, \"pinned_bytes\": %lld, \"residency\": \"%s\"}", (long long)c.own_bytes,
+               (long long)c.most_bytes, (long long)c.free_bytes, (long long)c.pinned_bytes, c.residency);
+    printf("}\n");
 }
 
 /* size: what the picture's size is called. */

@@ -57,7 +57,9 @@ static tress_status run(const cli_command *c, int argc, char **argv)
     const cli_common *common = args;
     cli_progress_init(common->quiet);
     const tress_options options = {
-        .backend = common->backend == TRESS_BACKEND_AUTO && !c->gpu ? TRESS_BACKEND_CPU : (tress_backend)common->backend, .dtype = common->dtype, .n_thread = common->n_thread, .memory_max = common->memory_max, .plan_only = c->plans, .hooks = cli_progress_hooks(),
+        .backend = common->backend == TRESS_BACKEND_AUTO && !c->gpu ? TRESS_BACKEND_CPU : (tress_backend)common->backend, .dtype = common->dtype,
+        .n_thread = common->n_thread, .memory_max = common->memory_max, .max_vram = (int64_t)(common->vram * 0x1p30), .plan_only = c->plans,
+        .hooks = cli_progress_hooks(),
     };
     tress_status st = tress_new(&t, &options);
     if (st == TRESS_OK) st = c->run(t, args);

@@ -381,7 +381,7 @@ static tress_status replay_step(struct way *w, tr_guide *g, tr_stream *s, tr_ten
         tr_record_free(w->record);
         *w = (struct way){ .v = v.data, .x = x.data };
     }
-    if (w->n_met++ < MEET_BEFORE || !tr_stream_records(s) || tr_is_none(g->mods)) return run_step(g, s, v, x, control, skip);
+    if (w->n_met++ < MEET_BEFORE || !tr_stream_records(s) || tr_is_none(g->mods) || g->a.weights_travel) return run_step(g, s, v, x, control, skip);
     if (!w->record) {
         TR_TRY(tr_record_begin(s));
         st = run_step(g, s, v, x, control, skip);

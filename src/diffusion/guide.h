@@ -34,6 +34,7 @@ typedef struct tr_guide_args {
     int       n_step;                           /* steps that run: the unit of the intervals */
     const float *sigma;                         /* [n_step] of every step, borrowed: what depends on time alone is then made for many steps at
                                                    once; NULL: at each step anew */
+    bool      weights_travel;                   /* some come from host memory at each step: what a step queues is not recorded */
 } tr_guide_args;
 
 typedef struct tr_guide tr_guide;

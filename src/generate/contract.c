@@ -25,8 +25,8 @@ tress_status tr_contract_keep(const tr_bundle *m, const tress_generate_args *a, 
     tress_status st = TRESS_OK;
     tr_str told = { 0 };
     tr_contract used = { .present = true, .resolution = width > height ? width : height,
-                         .zero_text_rows = a->zero_text ? a->zero_text_rows : 0, .vae_shift = tr_vae_get_config(m->vae)->shift };
-    if (m->controlnet) {
+                         .zero_text_rows = a->zero_text ? a->zero_text_rows : 0, .vae_shift = m->vae_config.shift };
+    if (m->weights[TR_MODULE_CONTROLNET]) {
         snprintf(used.control_image, sizeof used.control_image, "%s", tr_control_image_name(a->control_image));
         snprintf(used.control_range, sizeof used.control_range, "%s", tr_control_range_name(a->control_range));
         snprintf(used.control_last, sizeof used.control_last, "%s", tr_control_last_name(a->control_last));
@@ -40,7 +40,7 @@ tress_status tr_contract_keep(const tr_bundle *m, const tress_generate_args *a, 
             continue;
         }
         if (*trained.base && !*used.base) TR_TRY(tr_fingerprint(used.base, m->weights[TR_MODULE_TRANSFORMER]));
-        if (*trained.control && !*used.control && m->controlnet) TR_TRY(tr_fingerprint(used.control, m->weights[TR_MODULE_CONTROLNET]));
+        if (*trained.control && !*used.control && m->weights[TR_MODULE_CONTROLNET]) TR_TRY(tr_fingerprint(used.control, m->weights[TR_MODULE_CONTROLNET]));
         /* Trained without a reference it binds to none, and without a photo there is none to bind. */
         snprintf(used.reference, sizeof used.reference, "%s", a->photo && strcmp(trained.reference, "off") != 0 ? tr_reference_name(reference) : "");
         st = tr_contract_compare(&trained, &used, file, &told);

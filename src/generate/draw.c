@@ -13,7 +13,7 @@
 
 #define BATCH_MAX 256
 
-bool tr_draw_controls(const tr_bundle *m, const tress_generate_args *a) { return m->controlnet && a->control_strength != 0; }
+bool tr_draw_controls(const tr_bundle *m, const tress_generate_args *a) { return m->weights[TR_MODULE_CONTROLNET] && a->control_strength != 0; }
 
 static tress_status check_args(const tress_generate_args *a)
 {
@@ -61,6 +61,8 @@ tress_status tr_draw_latents(tr_bundle *m, tr_stream *s, tr_tensor x, const tres
         .control_last = a->control_last == TRESS_LAST_VENDOR, .control_pooled_zero = a->control_pooled == TRESS_POOLED_ZERO,
         .skip = a->skip_layer, .n_skip = a->n_skip_layer, .skip_scale = a->skip_layer_scale, .skip_start = a->skip_layer_start,
         .skip_end = a->skip_layer_end, .n_step = schedule->n_step, .sigma = schedule->sigma,
+        .weights_travel = tr_weights_travels(m->weights[TR_MODULE_TRANSFORMER]) ||
+                          (!tr_is_none(condition) && tr_weights_travels(m->weights[TR_MODULE_CONTROLNET])),
     };
     if (more) {
         memcpy(g.refer, more->refer, sizeof g.refer);
@@ -113,7 +115,7 @@ static tress_status after_step(void *self, tr_stream *s, tr_tensor x, tr_tensor 
     if (t->preview && (step + 1) % t->a->preview_every == 0) {
         const tr_image *view = NULL;
         TR_TRY(tr_preview_make(t->preview, s, x0_guess, &view));
-        hooks->preview(hooks->self, view, step + 1, t->schedule->n_step);
+        if (hooks->preview) hooks->preview(hooks->self, view, step + 1, t->schedule->n_step);
     }
 done:
     return st;
@@ -146,7 +148,7 @@ static tress_status set_around(drawing *d, const tr_canvas_rules *rules)
     tress_status st = TRESS_OK;
     const tress_generate_args *a = d->a;
     const bool outside = a->control_strength_outside >= 0 && a->control_strength_outside != a->control_strength && tr_draw_controls(d->m, a);
-    if (d->policy != TRESS_REFERENCE_OFF || a->colour_reference > 0) TR_TRY(tr_around_window(&d->begin, &d->end, a, tr_mmdit_get_config(d->m->transformer)->n_block));
+    if (d->policy != TRESS_REFERENCE_OFF || a->colour_reference > 0) TR_TRY(tr_around_window(&d->begin, &d->end, a, d->m->transformer_config.n_block));
     if (d->policy != TRESS_REFERENCE_OFF || outside || tr_dye_wanted(a))
         TR_TRY(tr_around_make(&d->around, &d->canvas, a->reference_rows));
     if (tr_dye_wanted(a)) TR_TRY(tr_dye_make(&d->dye, &d->canvas, rules));
@@ -177,8 +179,8 @@ done:
 static tress_status set_up(drawing *d)
 {
     tress_status st = TRESS_OK;
-    const tr_mmdit_config *c = tr_mmdit_get_config(d->m->transformer);
-    const int cell = tr_vae_factor(d->m->vae);
+    const tr_mmdit_config *c = &d->m->transformer_config;
+    const int cell = tr_vae_config_factor(&d->m->vae_config);
     tr_canvas_rules rules = { .multiple = cell * c->patch, .side_max = c->pos_max * c->patch * cell, .side_own = c->sample_size * cell,
                                     .cell = cell, .needs_sketch = tr_draw_controls(d->m, d->a) };
     TR_TRY(check_args(d->a));
@@ -191,10 +193,10 @@ static tress_status set_up(drawing *d)
                      d->canvas.width, d->canvas.height, rules.multiple);
     if (d->a->place.on && d->canvas.landed < 0.5)
         tr_host_note(d->m->host, "--place lays %.0f %% of the sketch's strokes on the part of the photo that is drawn", 100 * d->canvas.landed);
-    if (rules.needs_sketch && tr_controlnet_get_config(d->m->controlnet)->channels_extra > 0)
+    if (rules.needs_sketch && d->m->controlnet_config.channels_extra > 0)
         TR_TRY(tr_fail(TRESS_E_CONTRACT, "%s reads %d channels besides the control latent (an inpainting net); tress draws with ControlNets that read a sketch",
-                       tr_weights_where(d->m->weights[TR_MODULE_CONTROLNET]), tr_controlnet_get_config(d->m->controlnet)->channels_extra));
-    if (rules.needs_sketch && tr_controlnet_get_config(d->m->controlnet)->zero_pooled && d->a->control_range == TRESS_RANGE_VENDOR)
+                       tr_weights_where(d->m->weights[TR_MODULE_CONTROLNET]), d->m->controlnet_config.channels_extra));
+    if (rules.needs_sketch && d->m->controlnet_config.zero_pooled && d->a->control_range == TRESS_RANGE_VENDOR)
         tr_host_note(d->m->host, "this ControlNet is of the InstantX kind, which was trained with --control-range signed");
     TR_TRY(tr_contract_keep(d->m, d->a, d->policy, d->canvas.width, d->canvas.height));
     TR_TRY(set_around(d, &rules));
@@ -247,13 +249,14 @@ static tress_status encode_pictures(drawing *d)
     int n = 0;
     const bool dyed = tr_dye_wanted(d->a);
     if (!control && !photo && !refers(d) && !dyed) return TRESS_OK;
+    TR_TRY(tr_bundle_use(d->m, TR_WANT_VAE));
     TR_TRY(tr_stage_begin(&stage, d->m->host, "encode", control + photo + refers(d) + dyed));
     if (control) {
         const tr_planes from = d->canvas.control;
         TR_TRY(tr_planes_new(&p, 3, from.h, from.w));
         memcpy(p.data, from.data, sizeof(float) * 3 * (size_t)from.h * (size_t)from.w);
         tr_control_range_apply(p, d->a->control_range);
-        TR_TRY(tr_latent_encode(&d->condition, d->m, stage.stream, p, !tr_controlnet_get_config(d->m->controlnet)->zero_pooled, 1));
+        TR_TRY(tr_latent_encode(&d->condition, d->m, stage.stream, p, !d->m->controlnet_config.zero_pooled, 1));
         tr_planes_fini(&p);
         tr_stage_done(&stage, ++n);
     }
@@ -284,7 +287,7 @@ static tress_status new_refer(tr_refer **out, drawing *d, tr_stream *s, tr_refer
     tress_status st = TRESS_OK;
     float *weight = NULL;
     void *p = NULL;
-    const int patch = tr_mmdit_get_config(d->m->transformer)->patch;
+    const int patch = d->m->transformer_config.patch;
     const int64_t n = draws_edit(d) ? d->around.n_drawn : d->x.shape[2] / patch * (d->x.shape[3] / patch);
     TR_TRY(tr_alloc_array(&p, n, sizeof *weight));
     weight = p;
@@ -337,17 +340,18 @@ static tress_status sample(drawing *d, tr_result *r)
     tr_stage stage = { 0 };
     tr_preview *preview = NULL;
     tr_host *host = d->m->host;
-    const tr_mmdit_config *c = tr_mmdit_get_config(d->m->transformer);
-    const int f = tr_vae_factor(d->m->vae), h = d->canvas.height / f, w = d->canvas.width / f;
+    const tr_mmdit_config *c = &d->m->transformer_config;
+    const int f = tr_vae_config_factor(&d->m->vae_config), h = d->canvas.height / f, w = d->canvas.width / f;
     const tr_dims dims = TR_DIMS(d->a->batch, c->channels_in, h, w);
+    const bool previews = d->a->preview_every > 0 && host->previews;
+    TR_TRY(tr_bundle_use(d->m, TR_WANT_TRANSFORMER | (tr_is_none(d->condition) ? 0 : TR_WANT_CONTROLNET) | (previews ? TR_WANT_VAE : 0)));
     TR_TRY(tr_stage_begin(&stage, host, "sample", d->schedule.n_step));
     TR_TRY(tr_noise_make(&d->noise, stage.stream, dims, r->seed, d->a->latents_in));
     TR_TRY(tr_device_take(host->device, &d->x, TR_F32, dims));
     const float sigma = d->schedule.sigma[0];
     if (d->a->strength < 1) TR_TRY(tr_axpby(stage.stream, d->x, sigma, d->noise, 1.0f - sigma, d->z0));
     else TR_TRY(tr_copy(stage.stream, d->x, d->noise));
-    if (d->a->preview_every > 0 && host->hooks.preview && !tr_device_is_dry(host->device))
-        TR_TRY(tr_preview_new(&preview, d->m, c->channels_in, h, w));
+    if (previews) TR_TRY(tr_preview_new(&preview, d->m, c->channels_in, h, w));
     tr_draw_more more = { .control_row = d->control_row };
     TR_TRY(attend(d, stage.stream, &more));
     between t = { .stage = &stage, .a = d->a, .z0 = inpaints(d) ? d->z0 : d->held, .noise = d->noise, .mask = d->mask, .preview = preview,
@@ -372,6 +376,7 @@ static tress_status decode(drawing *d, tr_result *r)
     tress_status st = TRESS_OK;
     tr_stage stage = { 0 };
     tr_planes p = { 0 };
+    TR_TRY(tr_bundle_use(d->m, TR_WANT_VAE));
     TR_TRY(tr_stage_begin(&stage, d->m->host, "decode", r->n));
     for (int i = 0; i < r->n; i++) {
         TR_TRY(tr_latent_decode(&p, d->m, stage.stream, d->x, i, d->a->vae_band));
@@ -446,7 +451,7 @@ tress_status tr_draw(tr_result **out, tr_bundle *m, const tress_generate_args *a
     tress_status st = TRESS_OK;
     tr_result *r = NULL;
     drawing d = { .m = m, .a = a };
-    TR_ASSERT(m->transformer && m->vae);
+    TR_ASSERT(m->weights[TR_MODULE_TRANSFORMER] && m->weights[TR_MODULE_VAE]);
     TR_TRY(set_up(&d));                                             /* everything that costs nothing is checked before anything is read */
     TR_TRY(new_result(&r, a));
     r->width = d.canvas.width;

@@ -2,7 +2,7 @@
 #ifndef TRESS_GENERATE_HOST_H
 #define TRESS_GENERATE_HOST_H
 
-#include "tensor/ops.h"
+#include "model/model.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -11,15 +11,23 @@ extern "C" {
 /* What each part of the work took, in its order. */
 #define TR_PART_MAX 16
 typedef struct tr_part { char name[24]; int64_t weight_bytes, work_bytes; double flops; } tr_part;
-typedef struct tr_ledger { tr_part part[TR_PART_MAX]; int n; } tr_ledger;
+typedef struct tr_ledger {
+    tr_part part[TR_PART_MAX];
+    int     n;
+    tr_groups group[TR_MODULE_N];               /* of networks that were on a GPU: what could travel */
+    int64_t peak, pinned;                       /* at the hungriest moment: of the device, on a GPU loading included; of host memory */
+} tr_ledger;
 
 typedef struct tr_host {
     tr_device  *device;                         /* owned */
     tress_hooks hooks;
-    int64_t     memory_max;
+    int64_t     memory_max;                     /* host memory; 0: no limit */
+    int64_t     card_max;                       /* of a GPU's memory, all that its device counts; 0: no limit */
+    int64_t     card_free;                      /* on it when it was opened; 0: unknown */
+    bool        previews;                       /* somebody looks at them; on a device that computes nothing, somebody would */
     tr_ledger  *ledger;                         /* borrowed; NULL: nobody asks */
 } tr_host;
-/* Backend AUTO: the GPU where one can be used, else the CPU. */
+/* Backend AUTO: the GPU where one can be used, else the CPU. plan_only: CUDA without a usable GPU is a device that computes nothing. */
 TR_CHECKED tress_status tr_host_init(tr_host *out, const tress_options *opt /* NULL: defaults */);
 /* One that computes nothing, with a device like that of `like`. It has no hooks and no ledger. */
 TR_CHECKED tress_status tr_host_init_dry(tr_host *out, const tr_host *like);
@@ -35,7 +43,7 @@ typedef struct tr_stage {
 } tr_stage;
 TR_CHECKED tress_status tr_stage_begin(tr_stage *out, tr_host *h, const char *name, int64_t n);
 void tr_stage_done(const tr_stage *s, int64_t i);               /* i of n units are done: tells the progress hook */
-/* Enter the part in the ledger: its peak of memory beside `weight_bytes`, its operations. part is a static string. */
+/* Enter the part in the ledger: its peak of memory beside `weight_bytes` (on a GPU: beside all weights that are there), its operations. */
 void tr_stage_book(const tr_stage *s, const char *part, int64_t weight_bytes);
 void tr_stage_end(tr_stage *s);
 

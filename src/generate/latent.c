@@ -4,7 +4,8 @@
 
 static tress_status choose_band(int *out, const tr_bundle *m, bool decode, int h, int w)
 {
-    return tr_vae_choose_band(out, m->vae, m->weights[TR_MODULE_VAE], decode, h, w, m->host->memory_max);
+    return tr_vae_choose_band(out, m->vae, m->weights[TR_MODULE_VAE], decode, h, w,
+                              tr_device_is_host(m->host->device) ? m->host->memory_max : m->host->card_max);
 }
 
 tress_status tr_latent_encode(tr_tensor *out, tr_bundle *m, tr_stream *s, tr_planes image, bool shifted, int64_t b)
@@ -65,7 +66,7 @@ tress_status tr_preview_new(tr_preview **out, tr_bundle *m, int c, int h, int w)
     tress_status st = TRESS_OK;
     tr_preview *p = NULL;
     void *v = NULL;
-    const int f = tr_vae_factor(m->vae), side = h > w ? h : w;
+    const int f = tr_vae_config_factor(&m->vae_config), side = h > w ? h : w;
     int k = (side + 31) / 32;
     if (k > h) k = h;
     if (k > w) k = w;

@@ -135,7 +135,7 @@ tress_status tr_metadata_json(char **out, const tr_bundle *m, const tress_genera
                           "seed", seed, "rng", "mt19937", "width", r->width, "height", r->height, "batch", r->n, "batch_index", i, "steps", a->n_step,
                           "cfg_scale", (double)a->cfg_scale, "zero_text", a->zero_text, "zero_text_rows", a->zero_text_rows,
                           "strength", (double)a->strength, "inpaint", a->inpaint, "sampler", tr_sampler_name(a->sampler), "shift", (double)a->shift);
-    json_t *control = m->controlnet ? json_pack("{s:o, s:s, s:s, s:s, s:s, s:f, s:f, s:f}",
+    json_t *control = m->weights[TR_MODULE_CONTROLNET] ? json_pack("{s:o, s:s, s:s, s:s, s:s, s:f, s:f, s:f}",
                           "control_net", text_of(tr_weights_where(m->weights[TR_MODULE_CONTROLNET])),
                           "control_image", tr_control_image_name(a->control_image), "control_range", tr_control_range_name(a->control_range),
                           "control_last_block", tr_control_last_name(a->control_last), "control_pooled", tr_control_pooled_name(a->control_pooled),

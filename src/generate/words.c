@@ -117,7 +117,7 @@ static tress_status run_clip(tr_bundle *m, tr_module module, job *list, int n, i
     tr_clip *net = NULL;
     tr_clip_config c;
     tr_stage stage = { 0 };
-    const tr_mmdit_config *t = tr_mmdit_get_config(m->transformer);
+    const tr_mmdit_config *t = &m->transformer_config;
     TR_TRY(tr_bundle_encoder(&w, m, module));
     if (!w)
         TR_TRY(tr_fail(TRESS_E_IO, "%s holds no %s: name it with --%s, or give the words by --embeds-in or --zero-text", m->model,
@@ -127,8 +127,9 @@ static tress_status run_clip(tr_bundle *m, tr_module module, job *list, int n, i
         (module == TR_MODULE_CLIP_G && *at_pooled + c.d_projection != t->d_pooled))
         TR_TRY(tr_fail(TRESS_E_SHAPE, "%s: hidden width %d and pooled width %d over %d positions; the transformer reads %d and %d of both CLIP encoders, over %d",
                        tr_weights_where(w), c.d, c.d_projection, c.n_position, t->d_context, t->d_pooled, TR_CLIP_ROWS));
-    TR_TRY(tr_weights_place(w, m->host->device));
+    TR_TRY(tr_bundle_place(m, w));
     TR_TRY(tr_clip_open(&net, m->host->device, w, &c));
+    TR_TRY(tr_bundle_placed(m, w));
     TR_TRY(scan_once(m, w, module));
     TR_TRY(begin(&stage, m, time));
     for (int i = 0; i < n; i++) {
@@ -166,14 +167,15 @@ static tress_status run_t5(tr_bundle *m, job *list, int n, int n_t5, text_clock 
     tr_t5 *net = NULL;
     tr_t5_config c;
     tr_stage stage = { 0 };
-    const tr_mmdit_config *t = tr_mmdit_get_config(m->transformer);
+    const tr_mmdit_config *t = &m->transformer_config;
     TR_TRY(tr_bundle_encoder(&w, m, TR_MODULE_T5));
     if (!w) goto done;                                              /* its rows stay zero, as in diffusers */
     TR_TRY(tr_t5_config_read(&c, w));
     if (c.d != t->d_context)
         TR_TRY(tr_fail(TRESS_E_SHAPE, "%s: width %d, the transformer reads %d", tr_weights_where(w), c.d, t->d_context));
-    TR_TRY(tr_weights_place(w, m->host->device));
+    TR_TRY(tr_bundle_place(m, w));
     TR_TRY(tr_t5_open(&net, m->host->device, w, &c));
+    TR_TRY(tr_bundle_placed(m, w));
     TR_TRY(scan_once(m, w, TR_MODULE_T5));
     TR_TRY(begin(&stage, m, time));
     for (int i = 0; i < n; i++) {
@@ -215,7 +217,7 @@ static tress_status make_keys(tr_bundle *m, job *list, int n, int n_t5)
     tr_weights *w = NULL;
     tr_sha256 *h = NULL;
     tr_str who = { 0 };
-    const tr_mmdit_config *t = tr_mmdit_get_config(m->transformer);
+    const tr_mmdit_config *t = &m->transformer_config;
     TR_TRY(tr_str_printf(&who, "tress words 1, %d rows of T5, context %d, pooled %d\n", n_t5, t->d_context, t->d_pooled));
     for (int k = 0; k < 3; k++) {
         char print[65] = "absent";
@@ -254,7 +256,7 @@ static tress_status new_entry(tr_word_entry *e, tr_bundle *m, int n_t5)
     tress_status st = TRESS_OK;
     tr_stream *s = NULL;
     void *zero = NULL;
-    const tr_mmdit_config *t = tr_mmdit_get_config(m->transformer);
+    const tr_mmdit_config *t = &m->transformer_config;
     const int64_t n = TR_CLIP_ROWS + n_t5;
     tr_free(e->text);
     tr_device_give(m->host->device, e->context);
@@ -280,7 +282,7 @@ tress_status tr_words_encode(tr_bundle *m, const char *const *text, int n, int n
     void *p = NULL;
     int n_job = 0, n_encode = 0;
     const char *dir = tr_device_is_dry(m->host->device) ? NULL : m->args.text_cache;
-    TR_ASSERT(n >= 1 && n <= TR_WORD_ENTRIES && m->transformer);
+    TR_ASSERT(n >= 1 && n <= TR_WORD_ENTRIES && m->weights[TR_MODULE_TRANSFORMER]);
     TR_TRY(tr_alloc_array(&p, n, sizeof *list));
     list = p;
     for (int i = 0; i < n; i++)
@@ -310,6 +312,7 @@ tress_status tr_words_encode(tr_bundle *m, const char *const *text, int n, int n
     if (n_encode > 0) {
         int64_t at = 0, at_pooled = 0;
         text_clock time = { tr_seconds(), 0, n_encode * (list[0].ids.has_t5 ? 3 : 2) };
+        TR_TRY(tr_bundle_use(m, 0));
         TR_TRY(run_clip(m, TR_MODULE_CLIP_L, list, n_job, &at, &at_pooled, &time));
         TR_TRY(run_clip(m, TR_MODULE_CLIP_G, list, n_job, &at, &at_pooled, &time));
         TR_TRY(run_t5(m, list, n_job, n_t5, &time));
@@ -376,7 +379,7 @@ static tress_status zero_words(tr_words *w, tr_bundle *m, int n_row)
     tress_status st = TRESS_OK;
     tr_stream *s = NULL;
     void *zero = NULL;
-    const tr_mmdit_config *t = tr_mmdit_get_config(m->transformer);
+    const tr_mmdit_config *t = &m->transformer_config;
     if (n_row < 1 || n_row > 65536) TR_TRY(tr_fail(TRESS_E_ARG, "--zero-text-rows %d, it must lie between 1 and 65536", n_row));
     TR_TRY(tr_stream_new(&s, m->host->device));
     TR_TRY(tr_alloc_array(&zero, t->d_context > t->d_pooled ? t->d_context : t->d_pooled, sizeof(float)));

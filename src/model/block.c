@@ -69,10 +69,12 @@ tr_block_mod tr_block_mod_of(const tr_block *k, tr_tensor rows)
     return (tr_block_mod){ tr_slice(rows, 1, 0, n), k->text.mod ? tr_slice(rows, 1, n, k->text.n_mod * width_of(k)) : tr_none() };
 }
 
-tress_status tr_block_modulate_rows(tr_stream *s, const tr_block *k, tr_tensor rows, tr_tensor silu_temb)
+tress_status tr_block_modulate_rows(tr_stream *s, tr_weights *w, const tr_block *list, int i, tr_tensor rows, tr_tensor silu_temb)
 {
     tress_status st = TRESS_OK;
+    const tr_block *k = &list[i];
     const tr_block_mod mod = tr_block_mod_of(k, rows);
+    TR_TRY(tr_weights_need(w, s, TR_GROUP_ADALN(i), 1));
     TR_TRY(tr_linear_apply(s, mod.image, silu_temb, k->image.mod, NULL));
     if (k->text.mod) TR_TRY(tr_linear_apply(s, mod.text, silu_temb, k->text.mod, NULL));
 done:
@@ -86,27 +88,27 @@ int64_t tr_blocks_mod_width(const tr_block *k, int n)
     return width;
 }
 
-tress_status tr_blocks_modulate_rows(tr_stream *s, const tr_block *k, int n, tr_tensor rows, tr_tensor silu_temb)
+tress_status tr_blocks_modulate_rows(tr_stream *s, tr_weights *w, const tr_block *list, int n, tr_tensor rows, tr_tensor silu_temb)
 {
     tress_status st = TRESS_OK;
     int64_t at = 0;
     for (int i = 0; i < n; i++) {
-        const int64_t width = tr_block_mod_width(&k[i]);
+        const int64_t width = tr_block_mod_width(&list[i]);
         TR_TRY(tr_stream_poll(s));
-        TR_TRY(tr_block_modulate_rows(s, &k[i], tr_slice(rows, 1, at, width), silu_temb));
+        TR_TRY(tr_block_modulate_rows(s, w, list, i, tr_slice(rows, 1, at, width), silu_temb));
         at += width;
     }
 done:
     return st;
 }
 
-tress_status tr_block_modulate(tr_block_mod *mod, tr_stream *s, const tr_block *k, tr_tensor silu_temb)
+tress_status tr_block_modulate(tr_block_mod *mod, tr_stream *s, tr_weights *w, const tr_block *list, int i, tr_tensor silu_temb)
 {
     tress_status st = TRESS_OK;
     tr_tensor rows;
-    TR_TRY(tr_scratch(s, &rows, tr_stream_dtype(s), TR_DIMS(silu_temb.shape[0], tr_block_mod_width(k))));
-    TR_TRY(tr_block_modulate_rows(s, k, rows, silu_temb));
-    *mod = tr_block_mod_of(k, rows);
+    TR_TRY(tr_scratch(s, &rows, tr_stream_dtype(s), TR_DIMS(silu_temb.shape[0], tr_block_mod_width(&list[i]))));
+    TR_TRY(tr_block_modulate_rows(s, w, list, i, rows, silu_temb));
+    *mod = tr_block_mod_of(&list[i], rows);
 done:
     return st;
 }

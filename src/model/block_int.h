@@ -53,13 +53,13 @@ typedef struct tr_block_mod {
 } tr_block_mod;
 int64_t tr_block_mod_width(const tr_block *k);  /* of both streams' rows, image first */
 tr_block_mod tr_block_mod_of(const tr_block *k, tr_tensor rows);                                /* views of rows [b, width] */
-/* rows [b, width], which may be strided, from silu_temb [b, d]. */
-TR_CHECKED tress_status tr_block_modulate_rows(tr_stream *s, const tr_block *k, tr_tensor rows, tr_tensor silu_temb);
+/* rows [b, width], which may be strided, from silu_temb [b, d], of block i of a network with weights w. */
+TR_CHECKED tress_status tr_block_modulate_rows(tr_stream *s, tr_weights *w, const tr_block *list, int i, tr_tensor rows, tr_tensor silu_temb);
 /* The same of n blocks, one after the other in each row. */
 int64_t tr_blocks_mod_width(const tr_block *k, int n);
-TR_CHECKED tress_status tr_blocks_modulate_rows(tr_stream *s, const tr_block *k, int n, tr_tensor rows, tr_tensor silu_temb);
-/* The same into scratch, which the caller pops. */
-TR_CHECKED tress_status tr_block_modulate(tr_block_mod *mod, tr_stream *s, const tr_block *k, tr_tensor silu_temb);
+TR_CHECKED tress_status tr_blocks_modulate_rows(tr_stream *s, tr_weights *w, const tr_block *list, int n, tr_tensor rows, tr_tensor silu_temb);
+/* The same of block i into scratch, which the caller pops. */
+TR_CHECKED tress_status tr_block_modulate(tr_block_mod *mod, tr_stream *s, tr_weights *w, const tr_block *list, int i, tr_tensor silu_temb);
 
 typedef struct tr_block_io {
     tr_tensor image;                            /* [b, t, d], updated in place */

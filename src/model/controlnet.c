@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 struct tr_controlnet {
+    tr_weights      *weights;                   /* borrowed: blocks that travel are called for */
     tr_controlnet_config config;
     tr_layer_list    layers;
     tr_patch_embed   patch;                     /* of the noised latent; proj NULL for the 8B kind */
@@ -24,6 +25,7 @@ tress_status tr_controlnet_open(tr_controlnet **out, tr_device *d, tr_weights *w
     TR_ASSERT(d);
     TR_TRY(tr_alloc(&p, sizeof *m));
     m = p;
+    m->weights = w;
     m->config = *c;
     TR_TRY(tr_layer_list_init(&m->layers, c->n_block * (TR_BLOCK_LAYER_MAX + 1) + 2 * TR_PATCH_LAYER_MAX +
                                               TR_TIME_TEXT_LAYER_MAX + 1));
@@ -122,8 +124,9 @@ static tress_status run_block(tr_controlnet *m, tr_stream *s, tr_block_io *io, i
     const tr_arena_mark mark = tr_scratch_push(s);
     TR_TRY(tr_stream_poll(s));
     io->i_block = i;
-    if (tr_is_none(mods)) TR_TRY(tr_block_modulate(&io->mod, s, &m->block[i], silu_temb));
+    if (tr_is_none(mods)) TR_TRY(tr_block_modulate(&io->mod, s, m->weights, m->block, i, silu_temb));
     else io->mod = tr_block_mod_of(&m->block[i], mods);
+    TR_TRY(tr_weights_need(m->weights, s, TR_GROUP_BLOCK(i), 1));
     TR_TRY(tr_block_forward(s, &m->block[i], io));
     TR_TRY(tr_linear_apply(s, tr_rows(residual), tr_rows(io->image), m->output[i], NULL));
     tr_probe_show(io->probe, "residual", i, residual);
@@ -190,7 +193,7 @@ tress_status tr_controlnet_modulate(tr_controlnet *m, tr_stream *s, tr_tensor mo
     TR_TRY(tr_scratch(s, &temb, tr_stream_dtype(s), TR_DIMS(n, (int64_t)m->config.n_head * m->config.d_head)));
     TR_TRY(tr_time_text_forward(s, &m->time_text, temb, timestep, pooled));
     TR_TRY(tr_activate(s, temb, temb, TR_ACT_SILU));
-    TR_TRY(tr_blocks_modulate_rows(s, m->block, m->config.n_block, mods, temb));
+    TR_TRY(tr_blocks_modulate_rows(s, m->weights, m->block, m->config.n_block, mods, temb));
 done:
     tr_scratch_pop(s, mark);
     return st;

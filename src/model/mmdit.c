@@ -12,6 +12,7 @@ tress_status tr_mmdit_open(tr_mmdit **out, tr_device *d, tr_weights *w, const tr
     TR_TRY(tr_alloc(&p, sizeof *m));
     m = p;
     m->device = d;
+    m->weights = w;
     m->config = *c;
     TR_TRY(tr_layer_list_init(&m->layers, c->n_block * TR_BLOCK_LAYER_MAX + TR_PATCH_LAYER_MAX + TR_TIME_TEXT_LAYER_MAX + 3));
     TR_TRY(tr_patch_embed_open(&m->patch, &m->layers, w, c->channels_in, c->patch, c->pos_max, width, "pos_embed"));
@@ -161,8 +162,9 @@ static tress_status run_block(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a,
     if (!skipped) {
         io->i_block = i;
         look(io, more, a, i);
-        if (tr_is_none(a->mods)) TR_TRY(tr_block_modulate(&io->mod, s, &m->block[i], silu_temb));
+        if (tr_is_none(a->mods)) TR_TRY(tr_block_modulate(&io->mod, s, m->weights, m->block, i, silu_temb));
         else io->mod = tr_block_mod_of(&m->block[i], tr_slice(a->mods, 1, *at, width));
+        TR_TRY(tr_weights_need(m->weights, s, TR_GROUP_BLOCK(i), 1));
         TR_TRY(tr_block_forward(s, &m->block[i], io));
     }
     *at += width;
@@ -288,7 +290,7 @@ tress_status tr_mmdit_modulate(tr_mmdit *m, tr_stream *s, tr_tensor mods, tr_ten
     TR_TRY(tr_scratch(s, &temb, tr_stream_dtype(s), TR_DIMS(n, d)));
     TR_TRY(tr_time_text_forward(s, &m->time_text, temb, timestep, pooled));
     TR_TRY(tr_activate(s, temb, temb, TR_ACT_SILU));
-    TR_TRY(tr_blocks_modulate_rows(s, m->block, m->config.n_block, tr_slice(mods, 1, 0, blocks), temb));
+    TR_TRY(tr_blocks_modulate_rows(s, m->weights, m->block, m->config.n_block, tr_slice(mods, 1, 0, blocks), temb));
     TR_TRY(tr_linear_apply(s, tr_slice(mods, 1, blocks, 2 * d), temb, m->norm_out, NULL));
 done:
     tr_scratch_pop(s, mark);

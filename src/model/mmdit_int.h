@@ -7,6 +7,7 @@
 
 struct tr_mmdit {
     tr_device      *device;
+    tr_weights     *weights;                    /* borrowed: blocks that travel are called for */
     tr_mmdit_config config;
     tr_layer_list   layers;
     tr_patch_embed  patch;

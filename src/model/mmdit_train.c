@@ -66,7 +66,7 @@ static tress_status prepare(pass *p)
     TR_TRY(round_to(p, p->io.text));
     for (int i = 0; i < n_block; i++) {                     /* of time alone: once for forward and backward */
         p->train[i] = (tr_block_train){ .text_logw = p->io.text_logw, .drop = &p->a->drop };
-        TR_TRY(tr_block_modulate(&p->train[i].mod, s, &p->m->block[i], temb));
+        TR_TRY(tr_block_modulate(&p->train[i].mod, s, p->m->weights, p->m->block, i, temb));
     }
     TR_TRY(tr_mmdit_head_modulate(&p->head_mod, p->m, s, temb));
 done:
@@ -92,6 +92,7 @@ static tress_status forward(pass *p)
         const bool last = i + 1 == n_block;
         tr_tensor image = p->io.image, text = p->io.text;
         TR_TRY(tr_stream_poll(p->s));
+        TR_TRY(tr_weights_need(p->m->weights, p->s, TR_GROUP_BLOCK(i), 1));
         if (i < p->first) {
             p->io.mod = p->train[i].mod;
             p->io.i_block = i;
@@ -147,6 +148,7 @@ static tress_status backward(pass *p)
     TR_TRY(round_to(p, d_image));
     for (int i = p->m->config.n_block - 1; i >= p->first; i--) {
         TR_TRY(tr_stream_poll(s));
+        TR_TRY(tr_weights_need(p->m->weights, s, TR_GROUP_BLOCK(i), -1));
         TR_TRY(tr_block_train_back(s, &p->m->block[i], &p->train[i], &p->trace[i], d_image, d_text, i > p->first));
         TR_TRY(round_to(p, d_image));
         if (i > p->first) TR_TRY(round_to(p, d_text));

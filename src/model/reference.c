@@ -55,7 +55,8 @@ static tress_status run_block(const tr_reference *r, tr_mmdit *m, tr_stream *s, 
     io->i_block = i;
     io->keep_k = r->k[i];                       /* none below the window */
     io->keep_v = r->v[i];
-    TR_TRY(tr_block_modulate(&io->mod, s, &m->block[i], silu_temb));
+    TR_TRY(tr_block_modulate(&io->mod, s, m->weights, m->block, i, silu_temb));
+    TR_TRY(tr_weights_need(m->weights, s, TR_GROUP_BLOCK(i), 1));
     if (i + 1 < r->end) TR_TRY(tr_block_forward(s, &m->block[i], io));
     else TR_TRY(tr_block_keys(s, &m->block[i], io));
 done:

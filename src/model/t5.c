@@ -1,6 +1,6 @@
 /* T5's encoder: RMS norms, no biases, attention without scale and with a bias by distance that all layers share.
  * Raffel et al. 2020, arXiv:1910.10683; v1.1: Shazeer 2020, arXiv:2002.05202; spec/text.md section 3.
- * The weights (9.5 GB for XXL in 16 bit) are read where they are mapped, once each per call, and never copied. */
+ * On the CPU the weights (9.5 GB for XXL in 16 bit) are read where they are mapped, once each per call, and never copied. */
 #include "model/encoder.h"
 
 #include <math.h>
@@ -12,6 +12,7 @@ typedef struct t5_layer { tr_tensor w[N_LINEAR], norm[2]; } t5_layer;
 
 struct tr_t5 {
     tr_device   *device;
+    tr_weights  *weights;                       /* borrowed: blocks that travel are called for */
     tr_t5_config config;
     tr_tensor shared, bias, norm;               /* [n_vocab, d], [n_bucket, n_head], [d] */
     t5_layer *layer;                            /* [n_layer] */
@@ -39,6 +40,7 @@ tress_status tr_t5_open(tr_t5 **out, tr_device *d, tr_weights *w, const tr_t5_co
     tr_t5 *m = NULL;
     TR_TRY(tr_alloc((void **)&m, sizeof *m));
     m->device = d;
+    m->weights = w;
     m->config = *c;
     TR_TRY(tr_weights_get(w, &m->shared, TR_DIMS(c->n_vocab, c->d), "shared.weight"));
     TR_TRY(tr_weights_get(w, &m->bias, TR_DIMS(c->n_bucket, c->n_head), "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"));
@@ -124,6 +126,7 @@ tress_status tr_t5_encode(tr_t5 *m, tr_stream *s, tr_tensor hidden, tr_tensor id
     TR_TRY(tr_embed(s, r.x, m->shared, tr_reshape(ids, TR_DIMS(b * n))));
     for (int i = 0; i < c->n_layer; i++) {
         TR_TRY(tr_stream_poll(s));
+        TR_TRY(tr_weights_need(m->weights, s, TR_GROUP_BLOCK(i), 1));
         TR_TRY(layer_forward(s, &m->layer[i], c, b, n, &r));
     }
     for (int64_t i = 0; i < b; i++) TR_TRY(tr_rms_norm(s, tr_index(hidden, 0, i), tr_slice(r.x, 0, i * n, n), m->norm, c->eps));

@@ -272,4 +272,5 @@ void tr_vae_close(tr_vae *v)
 }
 
 const tr_vae_config *tr_vae_get_config(const tr_vae *v) { return &v->config; }
-int tr_vae_factor(const tr_vae *v) { return 1 << (v->config.n_level - 1); }
+int tr_vae_config_factor(const tr_vae_config *c) { return 1 << (c->n_level - 1); }
+int tr_vae_factor(const tr_vae *v) { return tr_vae_config_factor(&v->config); }

@@ -22,6 +22,7 @@ TR_CHECKED tress_status tr_vae_open(tr_vae **out, tr_device *d, tr_weights *w, c
 void tr_vae_close(tr_vae *v);
 const tr_vae_config *tr_vae_get_config(const tr_vae *v);
 int tr_vae_factor(const tr_vae *v);             /* 8: pixels per latent pixel */
+int tr_vae_config_factor(const tr_vae_config *c);
 /* image [b, 3, H, W] (2 rgb - 1, or any range), H and W multiples of the factor -> mean, logvar [b, 16, H/8, W/8], raw;
  * logvar clamped to -30..20; logvar may be none. band: rows of the image kept in full-resolution activations at once
  * (0: all); any band gives the same bytes. */

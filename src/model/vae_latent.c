@@ -53,7 +53,8 @@ tress_status tr_vae_choose_band(int *out, const tr_vae *v, tr_weights *weights, 
     int64_t limit = work_max(v), work = 0;
     int band = 0;
     if (memory_max > 0) {
-        limit = memory_max - tr_weights_bytes(weights) - tr_device_bytes(v->device);
+        limit = memory_max - tr_device_bytes(v->device);
+        if (tr_device_is_host(v->device)) limit -= tr_weights_bytes(weights);       /* elsewhere they are counted there */
         if (limit > work_max(v)) limit = work_max(v);
     }
     TR_TRY(vae_work(&work, v, weights, decode, h, w, 0));

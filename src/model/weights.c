@@ -284,13 +284,13 @@ bool tr_weights_find(const tr_weights *w, const char *name, tr_tensor *out)
 }
 
 /* One range of zero pages as large as the largest tensor asked for: reading it touches no memory of its own. */
-static tress_status give_shape(tr_weights *w, tr_tensor *out, tr_dims d)
+static tress_status give_shape(tr_weights *w, tr_tensor *out, tr_dims d, int group)
 {
     tress_status st = TRESS_OK;
     size_t n = 0;
     for (int i = 0; i < d.rank; i++)
         if (d.n[i] < 0) d.n[i] = 1;
-    if (w->random) return tr_weights_draw(w, out, d);
+    if (w->random) return tr_weights_draw(w, out, d, group);
     TR_TRY(tr_bytes(&n, w->shapes_dtype, d));
     if (n + 64 > w->n_zeros) {
         if (w->zeros) {
@@ -312,7 +312,7 @@ static tress_status give_shape(tr_weights *w, tr_tensor *out, tr_dims d)
     }
     w->bytes += (int64_t)n;
     *out = tr_view(w->zeros, w->shapes_dtype, d);
-    if (w->stream) TR_TRY(tr_weights_copy(w, out, *out));
+    if (w->stream) TR_TRY(tr_weights_copy(w, out, *out, group));
 done:
     return st;
 }
@@ -332,7 +332,7 @@ static tress_status get(tr_weights *w, tr_tensor *out, tr_dims d, bool optional,
     char name[TR_NAME_MAX], want[TR_DIMS_TEXT], found[TR_DIMS_TEXT], also[TR_NAME_MAX + 16] = "";
     const int len = vsnprintf(name, sizeof name, format, ap);
     TR_ASSERT(len >= 0 && (size_t)len < sizeof name);
-    if (w->shapes_only) return give_shape(w, out, d);
+    if (w->shapes_only) return give_shape(w, out, d, tr_weights_group_of(name));
     tr_weight *i = find(w, name);
     if (!i && optional) return *out = tr_none(), TRESS_OK;
     dims_text(want, d);
@@ -345,7 +345,8 @@ static tress_status get(tr_weights *w, tr_tensor *out, tr_dims d, bool optional,
     if (i->t.dtype > TR_F8_E4M3)
         return tr_fail(TRESS_E_FORMAT, "%s: tensor %s%s: found type %s, expected F32, F16, BF16 or F8_E4M3", i->file, name, also, tr_dtype_name(i->t.dtype));
     if (!i->used && w->stream) {
-        const tress_status st = tr_weights_copy(w, &i->placed, i->t);
+        i->group = i->t.rank < 2 ? -1 : tr_weights_group_of(name);
+        const tress_status st = tr_weights_copy(w, &i->placed, i->t, i->group);
         if (st != TRESS_OK) return tr_note(st, "%s: tensor %s", i->file, name);
     }
     const tr_tensor t = w->stream ? i->placed : i->t;

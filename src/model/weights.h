@@ -13,6 +13,7 @@ extern "C" {
 #endif
 
 typedef enum tr_module { TR_MODULE_TRANSFORMER, TR_MODULE_CONTROLNET, TR_MODULE_VAE, TR_MODULE_CLIP_L, TR_MODULE_CLIP_G, TR_MODULE_T5 } tr_module;
+#define TR_MODULE_N 6
 const char *tr_module_name(tr_module m);        /* "transformer", "controlnet", "vae", "text_encoder", "text_encoder_2", "text_encoder_3" */
 
 typedef struct tr_weights tr_weights;
@@ -35,7 +36,34 @@ TR_CHECKED tress_status tr_weights_random(tr_weights **out, tr_device *d);
 /* From now on tensors asked for are copies on d, in the type its activations have, rather than views into files; made when
  * they are first asked for, given back by close, which must come before d's. On a host device nothing changes. Fails: OOM. */
 TR_CHECKED tress_status tr_weights_place(tr_weights *w, tr_device *d);
+/* Everything was asked for: what copying took on its way is given back. Fails: GPU, OOM. */
+TR_CHECKED tress_status tr_weights_placed(tr_weights *w);
 void tr_weights_close(tr_weights *w);
+/* The copies leave the device, and may be placed anew; whoever uses them is closed before. Without copies: nothing happens. */
+void tr_weights_leave(tr_weights *w);
+
+/* ---- weights that travel ----
+ * Where a device is too small for a network, the matrices of some groups stay in pinned host memory and come to the device when they are
+ * needed, into one of two slots that they all share; a tensor's address is the same whenever it is there, so that layers need not know.
+ * A group is what one block needs at one time: its adaLN matrices, or all the others. Vectors are small and always stay. */
+#define TR_GROUP_MAX (2 * 64)
+#define TR_GROUP_ADALN(block) (2 * (block))
+#define TR_GROUP_BLOCK(block) (2 * (block) + 1)
+typedef struct tr_groups {
+    int64_t bytes[TR_GROUP_MAX];                /* of its matrices on the device; 0: there is none */
+    bool    travels[TR_GROUP_MAX];
+    int64_t bytes_all;                          /* of all matrices, those of no group too */
+} tr_groups;
+/* What was asked for since place, by group; nothing travels. */
+void tr_weights_groups(const tr_weights *w, tr_groups *out);
+/* After place, before anything is asked for: these groups travel. g: bytes as tr_weights_groups told them of an equal network. Fails: OOM. */
+TR_CHECKED tress_status tr_weights_travel(tr_weights *w, const tr_groups *g);
+/* The group is in place for the ops that follow on s, until another is needed; the next one of its kind that travels, upwards (step 1)
+ * or downwards (-1), is on its way meanwhile (0: none). Before every use of a group, and nothing where it does not travel.
+ * Forward and backward of a block need their groups alike: going down, step is -1. Fails: GPU. */
+TR_CHECKED tress_status tr_weights_need(tr_weights *w, tr_stream *s, int group, int step);
+bool tr_weights_travels(const tr_weights *w);   /* does any? */
+
 const json_t *tr_weights_config(const tr_weights *w);           /* view: config.json of the folder; NULL when there is none */
 const char   *tr_weights_where(const tr_weights *w);            /* the path, for messages */
 tr_module     tr_weights_module(const tr_weights *w);

@@ -9,6 +9,7 @@ typedef struct tr_weight {
     const char *source, *file;                  /* name in the file, path of the file; views into the mapping's owner */
     tr_tensor   t;
     tr_tensor   placed;                         /* its copy on a device, or none */
+    int         group;                          /* of the copy, -1: none */
     bool        used;
 } tr_weight;
 
@@ -42,6 +43,9 @@ struct tr_weights {
     tr_weight_piece *piece;                     /* device memory; the last one of each kind is being filled */
     int        n_piece, cap_piece;
     void      *pattern;                         /* random: what is repeated, host memory */
+    int64_t    group_bytes[TR_GROUP_MAX], matrix_bytes;         /* of matrices asked for */
+    int64_t    matrix_room;                     /* shapes only: of those that will be and do not travel; 0: unknown */
+    struct tr_travel *travel;                   /* weights_travel.c; NULL: every group stays */
 };
 
 #define TR_NAME_MAX 257                         /* 256 bytes and the NUL */
@@ -66,11 +70,18 @@ TR_CHECKED tress_status tr_weights_add_notes(tr_weights *w);
 
 /* weights_place.c */
 /* *out = the copy of t on w's device; a view of t itself where w has none. */
-TR_CHECKED tress_status tr_weights_copy(tr_weights *w, tr_tensor *out, tr_tensor t);
-/* *bad: one of the copies holds a NaN or an infinity. Ends the copying: its scratch is given back. */
+TR_CHECKED tress_status tr_weights_copy(tr_weights *w, tr_tensor *out, tr_tensor t, int group);
+/* *bad: one of the copies holds a NaN or an infinity. Ends the copying, as tr_weights_placed. */
 TR_CHECKED tress_status tr_weights_placed_check(tr_weights *w, bool *bad);
 /* *out = random numbers of these dims on w's device. */
-TR_CHECKED tress_status tr_weights_draw(tr_weights *w, tr_tensor *out, tr_dims d);
+TR_CHECKED tress_status tr_weights_draw(tr_weights *w, tr_tensor *out, tr_dims d, int group);
+/* weights_travel.c: the group of a name, -1 for none. */
+int tr_weights_group_of(const char *name);
+/* *out = n bytes of the group's slot, where its next tensor goes; what is copied there is kept by the next tr_weights_need. */
+TR_CHECKED tress_status tr_weights_slot(tr_weights *w, void **out, int64_t n, int group);
+bool tr_weights_group_travels(const tr_weights *w, int group);
+TR_CHECKED tress_status tr_weights_settle(tr_weights *w);         /* what lies in slots is in host memory too */
+void tr_weights_travel_free(tr_weights *w);
 void tr_weights_unplace(tr_weights *w);
 
 /* weights.c */

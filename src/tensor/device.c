@@ -27,7 +27,8 @@ tress_status tr_device_open(tr_device **out, const tr_device_spec *spec)
         TR_TRY(tr_fail(TRESS_E_ARG, "memory limit: found %" PRId64 " bytes, expected 0 (none) or more", spec->bytes_max));
     TR_TRY(tr_alloc((void **)&d, sizeof *d));
     d->backend = backend;
-    d->is_host = spec->kind != TRESS_BACKEND_CUDA;
+    d->kind = spec->kind == TRESS_BACKEND_CUDA ? TRESS_BACKEND_CUDA : TRESS_BACKEND_CPU;
+    d->is_host = spec->kind != TRESS_BACKEND_CUDA && !spec->apart;
     d->dry = spec->dry;
     d->n_thread = spec->n_thread ? spec->n_thread : tr_thread_count();
     if (d->n_thread > TR_THREAD_MAX) d->n_thread = TR_THREAD_MAX;
@@ -50,7 +51,7 @@ done:
 
 tr_device_spec tr_device_dry_spec(const tr_device *d)
 {
-    return (tr_device_spec){ .kind = d->is_host ? TRESS_BACKEND_CPU : TRESS_BACKEND_CUDA, .n_thread = d->n_thread, .dry = true, .dtype = d->dtype };
+    return (tr_device_spec){ .kind = d->kind, .n_thread = d->n_thread, .dry = true, .apart = d->kind == TRESS_BACKEND_CPU && !d->is_host, .dtype = d->dtype };
 }
 
 void tr_device_close(tr_device *d)
@@ -66,18 +67,11 @@ tr_dtype tr_device_dtype(const tr_device *d) { return d->dtype; }
 
 tress_status tr_device_set_dtype(tr_device *d, tr_dtype t)
 {
-    const tress_status st = check_dtype(d->is_host, t);
+    const tress_status st = check_dtype(d->kind != TRESS_BACKEND_CUDA, t);
     if (st == TRESS_OK) d->dtype = t;
     return st;
 }
 
-tress_status tr_device_free_bytes(const tr_device *d, int64_t *out)
-{
-    *out = 0;
-    return d->dry || !d->backend->free_bytes ? TRESS_OK : d->backend->free_bytes(d->self, out);
-}
-
-int64_t tr_device_own_bytes(const tr_device *d) { return d->is_host ? 0 : OWN_BYTES; }
 int  tr_device_threads(const tr_device *d) { return d->n_thread; }
 const char *tr_device_name(const tr_device *d) { return d->name; }
 int64_t tr_device_bytes(const tr_device *d) { return d->bytes; }
@@ -89,6 +83,41 @@ int64_t tr_device_peak_reset(tr_device *d)
     d->peak = d->bytes;
     return peak;
 }
+
+int64_t tr_device_peak_ever(const tr_device *d) { return d->peak_ever; }
+void tr_device_limit(tr_device *d, int64_t bytes_max) { d->bytes_max = bytes_max; }
+
+tress_status tr_device_free_bytes(const tr_device *d, int64_t *out)
+{
+    *out = 0;
+    return d->dry || !d->backend->free_bytes ? TRESS_OK : d->backend->free_bytes(d->self, out);
+}
+
+int64_t tr_device_own_bytes(const tr_device *d) { return d->kind == TRESS_BACKEND_CUDA ? OWN_BYTES : 0; }
+
+tress_status tr_device_pin(tr_device *d, void **out, int64_t n)
+{
+    if (d->dry) {
+        *out = (void *)d->next;
+        d->next += ((uintptr_t)n + ALIGN) / ALIGN * ALIGN;
+    } else {
+        const tress_status st = d->backend->pin(d->self, out, (size_t)n);
+        if (st != TRESS_OK) return st;
+    }
+    d->bytes_pinned += n;
+    if (d->bytes_pinned > d->peak_pinned) d->peak_pinned = d->bytes_pinned;
+    return TRESS_OK;
+}
+
+void tr_device_unpin(tr_device *d, void *p, int64_t n)
+{
+    if (!p) return;
+    if (!d->dry) d->backend->unpin(d->self, p);
+    d->bytes_pinned -= n;
+}
+
+int64_t tr_device_pinned_bytes(const tr_device *d) { return d->bytes_pinned; }
+int64_t tr_device_pinned_peak(const tr_device *d) { return d->peak_pinned; }
 
 void *tr_device_backend(const tr_device *d) { return d->self; }
 
@@ -109,6 +138,7 @@ tress_status tr_device_take_bytes(void *self, void **out, size_t n)
     }
     d->bytes += (int64_t)n;
     if (d->bytes > d->peak) d->peak = d->bytes;
+    if (d->bytes > d->peak_ever) d->peak_ever = d->bytes;
     return TRESS_OK;
 }
 

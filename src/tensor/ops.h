@@ -122,6 +122,11 @@ typedef struct tr_backend {
     tress_status (*record_run)(void *self, void *record);
     void (*record_free)(void *self, void *record);
     tress_status (*free_bytes)(void *self, int64_t *out);        /* of its memory, that nobody uses; NULL: unknown */
+    tress_status (*pin)(void *self, void **out, size_t n);       /* host memory that fetch reads; not zeroed */
+    void (*unpin)(void *self, void *p);
+    /* As tr_fetch and tr_fetch_wait. */
+    tress_status (*fetch)(void *self, int lane, void *to, const void *from, size_t n);
+    tress_status (*fetch_wait)(void *self, int lane);
 #define OP(name, params, args) tress_status (*name) params;
 #include "tensor/ops.def"
 #undef OP

@@ -75,6 +75,18 @@ tress_status tr_download(tr_stream *s, void *to, tr_tensor from)
     return s->device->dry ? TRESS_OK : s->device->backend->download(s->device->self, to, from.data, size_of(from));
 }
 
+tress_status tr_fetch(tr_stream *s, int lane, tr_tensor to, const void *from)
+{
+    TR_ASSERT(tr_is_contiguous(to) && lane >= 0 && lane < TR_FETCH_LANES);
+    return s->device->dry ? TRESS_OK : s->device->backend->fetch(s->device->self, lane, to.data, from, size_of(to));
+}
+
+tress_status tr_fetch_wait(tr_stream *s, int lane)
+{
+    TR_ASSERT(lane >= 0 && lane < TR_FETCH_LANES);
+    return s->device->dry ? TRESS_OK : s->device->backend->fetch_wait(s->device->self, lane);
+}
+
 /* ---- counts ---------------------------------------------------------------------------------------------- */
 void tr_stream_count_op(tr_stream *s, double flops, double bytes)
 {

@@ -22,6 +22,7 @@ typedef struct tr_device_spec {
     int     n_thread;                           /* CPU: 0 = tr_thread_count(); at most TR_THREAD_MAX */
     int64_t bytes_max;                          /* 0: no limit */
     bool    dry;                                /* nothing is computed, memory is counted and never touched */
+    bool    apart;                              /* CPU: its tensors count as out of the host's reach, as a GPU's are: weights are copied */
     tr_simd simd;                               /* CPU: the most to use. AUTO: what the machine has */
     tr_dtype dtype;                             /* of activations: F32 (0); on a GPU F16 and BF16 too */
 } tr_device_spec;
@@ -39,9 +40,16 @@ const char *tr_device_name(const tr_device *d); /* "CPU, 2 threads, AVX-512" */
 int64_t tr_device_bytes(const tr_device *d);    /* in use now, the streams' scratch included */
 int64_t tr_device_peak(const tr_device *d);     /* the most so far */
 int64_t tr_device_peak_reset(tr_device *d);     /* the same, and counts anew from what is in use now */
+int64_t tr_device_peak_ever(const tr_device *d);                /* the most since it was opened */
+void tr_device_limit(tr_device *d, int64_t bytes_max);          /* bytes_max from now on; 0: no limit */
 /* *out = bytes of a GPU that nobody uses now; 0: unknown, as on the CPU and where nothing is computed. Fails: GPU. */
 TR_CHECKED tress_status tr_device_free_bytes(const tr_device *d, int64_t *out);
-int64_t tr_device_own_bytes(const tr_device *d);         /* at most so many are used by the back end itself and not counted above */
+int64_t tr_device_own_bytes(const tr_device *d);                /* at most so many are used by a GPU's back end itself and not counted above */
+/* Host memory out of which a device fetches at full speed (page-locked, on a GPU). Fails: OOM, GPU. */
+TR_CHECKED tress_status tr_device_pin(tr_device *d, void **out, int64_t n);
+void tr_device_unpin(tr_device *d, void *p, int64_t n);
+int64_t tr_device_pinned_bytes(const tr_device *d);             /* in use now */
+int64_t tr_device_pinned_peak(const tr_device *d);
 /* Memory of the device that lives until tr_device_give. */
 TR_CHECKED tress_status tr_device_take(tr_device *d, tr_tensor *out, tr_dtype t, tr_dims dims);
 void tr_device_give(tr_device *d, tr_tensor t);
@@ -52,6 +60,12 @@ int64_t tr_device_weight_bytes(const tr_device *d);
 /* Host to device and back; on a host device plain copies between contiguous tensors of one dtype. */
 TR_CHECKED tress_status tr_upload(tr_stream *s, tr_tensor to, const void *from);
 TR_CHECKED tress_status tr_download(tr_stream *s, void *to, tr_tensor from);
+
+/* to = from, which is pinned, beside the ops of s: begins when those given so far are done, which may read `to`, and while it runs
+ * others go on. Ops given after tr_fetch_wait(s, lane) find the bytes of that lane's last fetch in place. */
+#define TR_FETCH_LANES 12
+TR_CHECKED tress_status tr_fetch(tr_stream *s, int lane, tr_tensor to, const void *from);
+TR_CHECKED tress_status tr_fetch_wait(tr_stream *s, int lane);
 
 TR_CHECKED tress_status tr_stream_new(tr_stream **out, tr_device *d);
 void tr_stream_free(tr_stream *s);

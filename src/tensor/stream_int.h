@@ -10,11 +10,12 @@ extern "C" {
 
 struct tr_device {
     const tr_backend *backend;
+    tress_backend kind;                         /* CPU or CUDA */
     void   *self;                               /* the back end's; NULL when dry */
     bool    dry, is_host;                       /* is_host: or stands for a device that is */
     int     n_thread;
     tr_dtype dtype;
-    int64_t bytes_max, bytes, peak, bytes_weight;
+    int64_t bytes_max, bytes, peak, peak_ever, bytes_weight, bytes_pinned, peak_pinned;
     uintptr_t next;                             /* dry: the next address that stands for nothing */
     char    name[96];
 };

@@ -95,6 +95,12 @@ static tress_status cpu_move(void *self, void *to, const void *from, size_t n)
 
 static tress_status cpu_sync(void *self) { return (void)self, TRESS_OK; }
 
+/* Ops are done when their calls return, so nothing is beside anything. */
+static tress_status cpu_pin(void *self, void **out, size_t n) { return (void)self, tr_alloc_raw(out, n); }
+static void cpu_unpin(void *self, void *p) { (void)self, tr_free(p); }
+static tress_status cpu_fetch(void *self, int lane, void *to, const void *from, size_t n) { return (void)lane, cpu_move(self, to, from, n); }
+static tress_status cpu_fetch_wait(void *self, int lane) { return (void)self, (void)lane, TRESS_OK; }
+
 tr_simd tr_cpu_simd(const tr_stream *s)
 {
     return ((const tr_cpu *)tr_device_backend(tr_stream_device(s)))->simd;
@@ -115,6 +121,7 @@ void *tr_cpu_room(const tr_stream *s, int i_thread)
 const tr_backend tr_backend_cpu = {
     .name = "cpu", .is_host = true, .open = cpu_open, .close = cpu_close, .take = cpu_take, .give = cpu_give,
     .upload = cpu_move, .download = cpu_move, .sync = cpu_sync,
+    .pin = cpu_pin, .unpin = cpu_unpin, .fetch = cpu_fetch, .fetch_wait = cpu_fetch_wait,
 #define OP(name, params, args) .name = tr_cpu_##name,
 #include "tensor/ops.def"
 #undef OP

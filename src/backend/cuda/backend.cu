@@ -37,16 +37,21 @@ static void cuda_close(void *self)
     tr_cuda_lt_free(c->lt);
     tr_cuda_dnn_free(c->dnn);
     tr_cuda_stage_free(c->stage);
+    tr_cuda_fetch_fini(c);
     (void)cudaFree(c->room);
     if (c->stream) (void)cudaStreamDestroy(c->stream);
     delete c;
 }
+
+/* Stands for all kernels: they are built for the same cards. */
+__global__ void any_kernel(int *) {}
 
 static tress_status cuda_open(void **out, const tr_device_spec *spec, char *text, size_t n_text)
 {
     tress_status st = TRESS_OK;
     int n = 0;
     cudaDeviceProp p;
+    cudaFuncAttributes attributes;
     size_t free_bytes = 0, all_bytes = 0;
     tr_cuda *c = new (std::nothrow) tr_cuda();
     if (!c) return tr_fail(TRESS_E_OOM, "out of memory for the state of the CUDA back end");
@@ -59,6 +64,11 @@ static tress_status cuda_open(void **out, const tr_device_spec *spec, char *text
     c->n_sm = p.multiProcessorCount;
     c->shared_max = p.sharedMemPerBlockOptin;
     if (p.major < 8) TR_TRY(tr_fail(TRESS_E_GPU, "CUDA: %s has compute capability %d.%d, expected 8.0 or later", p.name, p.major, p.minor));
+    if (cudaFuncGetAttributes(&attributes, (const void *)any_kernel) != cudaSuccess) {
+        (void)cudaGetLastError();
+        TR_TRY(tr_fail(TRESS_E_GPU, "CUDA: libtress_cuda.so has no kernels for %s, compute capability %d.%d: build it with -DTRESS_CUDA_ARCH=%d%d or all", p.name, p.major,
+                       p.minor, p.major, p.minor));
+    }
     TR_TRY(tr_cuda_check(cudaMemGetInfo(&free_bytes, &all_bytes), "asking for the card's memory"));
     TR_TRY(tr_cuda_check(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking), "making a stream"));
     TR_TRY(tr_cuda_check(cudaMalloc(&c->room, ROOM_FIRST), "taking memory for ops"));
@@ -86,7 +96,12 @@ static void cuda_give(void *, void *p, size_t) { (void)cudaFree(p); }
 
 static tress_status cuda_sync(void *self)
 {
-    return tr_cuda_check(cudaStreamSynchronize(((tr_cuda *)self)->stream), "waiting for the stream");
+    tress_status st = TRESS_OK;
+    tr_cuda *c = (tr_cuda *)self;
+    TR_TRY(tr_cuda_check(cudaStreamSynchronize(c->stream), "waiting for the stream"));
+    if (c->copies) TR_TRY(tr_cuda_check(cudaStreamSynchronize(c->copies), "waiting for copies"));
+done:
+    return st;
 }
 
 static tress_status cuda_download(void *self, void *to, const void *from, size_t n)
@@ -141,12 +156,16 @@ static tress_status cuda_free_bytes(void *, int64_t *out)
 }
 
 tress_status tr_cuda_upload(void *self, void *to, const void *from, size_t n);      /* stage.cu */
+tress_status tr_cuda_pin(void *self, void **out, size_t n);                         /* fetch.cu */
+void tr_cuda_unpin(void *self, void *p);
+tress_status tr_cuda_fetch(void *self, int lane, void *to, const void *from, size_t n);
+tress_status tr_cuda_fetch_wait(void *self, int lane);
 
 extern const tr_backend tr_backend_cuda = {
     .name = "cuda", .is_host = false, .open = cuda_open, .close = cuda_close, .take = cuda_take, .give = cuda_give,
     .upload = tr_cuda_upload, .download = cuda_download, .sync = cuda_sync,
     .record_begin = cuda_record_begin, .record_end = cuda_record_end, .record_run = cuda_record_run, .record_free = cuda_record_free,
-    .free_bytes = cuda_free_bytes,
+    .free_bytes = cuda_free_bytes, .pin = tr_cuda_pin, .unpin = tr_cuda_unpin, .fetch = tr_cuda_fetch, .fetch_wait = tr_cuda_fetch_wait,
 #define OP(name, params, args) .name = tr_cuda_##name,
 #include "tensor/ops.def"
 #undef OP

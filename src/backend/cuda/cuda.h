@@ -31,6 +31,8 @@ struct tr_cuda {
     tr_cuda_lt  *lt;
     tr_cuda_dnn *dnn;
     tr_cuda_stage *stage;
+    cudaStream_t copies;                        /* fetch.cu: weights that travel while kernels run; 0: none has yet */
+    cudaEvent_t  spent[TR_FETCH_LANES], fetched[TR_FETCH_LANES];        /* readers of a lane's memory are done; its bytes are there */
 };
 tr_cuda *tr_cuda_of(const tr_stream *s);
 
@@ -47,6 +49,7 @@ static inline tress_status tr_cuda_launched(const char *op) { return tr_cuda_che
 void tr_cuda_lt_free(tr_cuda_lt *lt);
 void tr_cuda_dnn_free(tr_cuda_dnn *dnn);
 void tr_cuda_stage_free(tr_cuda_stage *stage);
+void tr_cuda_fetch_fini(tr_cuda *c);
 
 /* ---- numbers --------------------------------------------------------------------------------------------- */
 /* A tensor as kernels see it: extents and strides in elements. Passed by value. */
