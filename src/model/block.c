@@ -190,18 +190,23 @@ done:
     return st;
 }
 
-tress_status tr_block_attend(tr_stream *s, const tr_block *k, tr_tensor o, tr_tensor lse, tr_tensor q,
-                             const tr_attention_segment *segment, int n_segment)
+/* Queries of one stream, or of two over the same keys; o2 none: of one. */
+static tress_status attend(tr_stream *s, const tr_block *k, tr_tensor o, tr_tensor lse, tr_tensor q, tr_tensor o2, tr_tensor q2, const tr_attention_segment *segment, int n_segment)
 {
     tress_status st = TRESS_OK;
     const int64_t b = q.shape[0];
     int64_t part = b;                                       /* samples that one call serves */
-    o = tr_reshape(o, TR_DIMS(b, q.shape[1], q.shape[2], q.shape[3]));
+    o = tr_block_by_head(k, o);
+    if (!tr_is_none(o2)) o2 = tr_block_by_head(k, o2);
     for (int i = 0; i < n_segment; i++)
         if (segment[i].k.shape[0] < part) part = segment[i].k.shape[0];
     for (int64_t at = 0; at < b; at += part) {
         tr_attention_args a = { .q = tr_slice(q, 0, at, part), .o = tr_slice(o, 0, at, part), .lse = tr_is_none(lse) ? lse : tr_slice(lse, 0, at, part),
                                 .scale = 1.0f / sqrtf((float)k->d_head), .n_segment = n_segment };
+        if (!tr_is_none(o2)) {
+            a.q2 = tr_slice(q2, 0, at, part);
+            a.o2 = tr_slice(o2, 0, at, part);
+        }
         for (int i = 0; i < n_segment; i++) {
             a.segment[i] = segment[i];
             if (segment[i].k.shape[0] == part) continue;
@@ -214,26 +219,23 @@ done:
     return st;
 }
 
-typedef struct addend { tr_tensor t; float scale; } addend;        /* t [b, n, d], or none: nothing is added */
-#define NOTHING ((addend){ 0 })
+tress_status tr_block_attend(tr_stream *s, const tr_block *k, tr_tensor o, tr_tensor lse, tr_tensor q,
+                             const tr_attention_segment *segment, int n_segment)
+{
+    return attend(s, k, o, lse, q, tr_none(), tr_none(), segment, n_segment);
+}
 
-/* The same of two streams at once; o2 none: of one. The last n_more segments are seen by the first stream alone. */
+/* The attention of both streams of a block; o2 none: of one. The last n_more segments are seen by the first stream alone. */
 static tress_status attend_both(tr_stream *s, const tr_block *k, tr_tensor o, tr_tensor q, tr_tensor o2, tr_tensor q2, const tr_attention_segment *segment, int n_segment,
                                 int n_more)
 {
-    if (n_more > 0) {
-        const tress_status st = tr_block_attend(s, k, o, tr_none(), q, segment, n_segment + n_more);
-        return st != TRESS_OK || tr_is_none(o2) ? st : tr_block_attend(s, k, o2, tr_none(), q2, segment, n_segment);
-    }
-    tr_attention_args a = { .q = q, .scale = 1.0f / sqrtf((float)k->d_head), .n_segment = n_segment };
-    a.o = tr_reshape(o, TR_DIMS(q.shape[0], q.shape[1], q.shape[2], q.shape[3]));
-    if (!tr_is_none(o2)) {
-        a.q2 = q2;
-        a.o2 = tr_reshape(o2, TR_DIMS(q2.shape[0], q2.shape[1], q2.shape[2], q2.shape[3]));
-    }
-    for (int i = 0; i < n_segment; i++) a.segment[i] = segment[i];
-    return tr_attention(s, &a);
+    if (n_more == 0) return attend(s, k, o, tr_none(), q, o2, q2, segment, n_segment);
+    const tress_status st = tr_block_attend(s, k, o, tr_none(), q, segment, n_segment + n_more);
+    return st != TRESS_OK || tr_is_none(o2) ? st : tr_block_attend(s, k, o2, tr_none(), q2, segment, n_segment);
 }
+
+typedef struct addend { tr_tensor t; float scale; } addend;        /* t [b, n, d], or none: nothing is added */
+#define NOTHING ((addend){ 0 })
 
 /* x += gate * layer(o) + more.  x [b, n, d]; o [b n, d_in]. */
 static tress_status add_gated(tr_stream *s, tr_tensor x, tr_tensor o, const tr_linear_layer *l, tr_tensor mod, int i_gate, addend more)

@@ -94,6 +94,8 @@ static inline tress_status tr_block_attention_input(tr_tensor *h, tr_stream *s, 
 {
     return ends ? tr_block_modulated(h, s, x, mod, TR_ENDS_SCALE, TR_ENDS_SHIFT) : tr_block_modulated(h, s, x, mod, TR_SCALE_MSA, TR_SHIFT_MSA);
 }
+/* [b, n, d] -> [b, n, n_head, d_head] */
+static inline tr_tensor tr_block_by_head(const tr_block *k, tr_tensor t) { return tr_reshape(t, TR_DIMS(t.shape[0], t.shape[1], k->n_head, k->d_head)); }
 /* Queries [b, n_q, n_head, d_head] of one stream over the keys of all segments; o [b, n_q, d]; lse [b, n_head, n_q] or none. A segment
  * has b samples or, the same for all that have not, a divisor of it. */
 TR_CHECKED tress_status tr_block_attend(tr_stream *s, const tr_block *k, tr_tensor o, tr_tensor lse, tr_tensor q,

@@ -109,7 +109,6 @@ done:
 }
 
 /* [b, n, d] seen by heads. */
-static tr_tensor by_head(const walk *w, tr_tensor t) { return tr_reshape(t, TR_DIMS(t.shape[0], t.shape[1], w->k->n_head, w->k->d_head)); }
 
 typedef struct answer { tr_tensor o, lse; } answer;         /* [b, n, d], [b, n_head, n] */
 static tress_status attend(answer *x, const walk *w, const tr_attn_trace *kept, tr_tensor q, const tr_attention_segment *segment, int n_segment)
@@ -140,18 +139,18 @@ static tress_status make_attention(attention *x, const walk *w, const tr_block_t
     *x = (attention){ 0 };
     TR_TRY(tr_block_attention_input(&h, w->s, kept->image.x, w->c->mod.image, false));
     TR_TRY(make_heads(&x->image, w, &k->image.attn, &kept->image.attn, h, true));
-    x->segment[x->n_segment++] = (tr_attention_segment){ .k = x->image.k, .v = by_head(w, x->image.v) };
+    x->segment[x->n_segment++] = (tr_attention_segment){ .k = x->image.k, .v = tr_block_by_head(w->k, x->image.v) };
     if (has_text(k)) {
         TR_TRY(tr_block_attention_input(&h, w->s, kept->text.x, w->c->mod.text, text_ends(k)));
         TR_TRY(make_heads(&x->text, w, &k->text.attn, &kept->text.attn, h, !text_ends(k)));
-        x->segment[x->n_segment++] = (tr_attention_segment){ .k = x->text.k, .v = by_head(w, x->text.v), .key_logw = w->c->text_logw };
+        x->segment[x->n_segment++] = (tr_attention_segment){ .k = x->text.k, .v = tr_block_by_head(w->k, x->text.v), .key_logw = w->c->text_logw };
     }
     TR_TRY(attend(&x->image_o, w, &kept->image.attn, x->image.q, x->segment, x->n_segment));
     if (has_text(k) && !text_ends(k)) TR_TRY(attend(&x->text_o, w, &kept->text.attn, x->text.q, x->segment, x->n_segment));
     if (!k->second.q) goto done;
     TR_TRY(tr_block_modulated(&h, w->s, kept->image.x, w->c->mod.image, TR_SCALE_MSA2, TR_SHIFT_MSA2));
     TR_TRY(make_heads(&x->second, w, &k->second, &kept->second, h, true));
-    TR_TRY(attend(&x->second_o, w, &kept->second, x->second.q, &(tr_attention_segment){ .k = x->second.k, .v = by_head(w, x->second.v) }, 1));
+    TR_TRY(attend(&x->second_o, w, &kept->second, x->second.q, &(tr_attention_segment){ .k = x->second.k, .v = tr_block_by_head(w->k, x->second.v) }, 1));
 done:
     return st;
 }
@@ -286,7 +285,7 @@ static tress_status new_heads_back(heads_back *g, const walk *w, const heads *x,
     for (int i = 0; i < 3; i++) {
         if (i == 0 && !want_q) continue;
         TR_TRY(tr_block_scratch(w->s, part[i], x->h));
-        *part[i] = by_head(w, *part[i]);
+        *part[i] = tr_block_by_head(w->k, *part[i]);
     }
 done:
     return st;
@@ -297,7 +296,7 @@ static tress_status attention_back(const walk *w, const heads *x, const answer *
                                    tr_tensor dq, bool add_q, const heads_back *d_keys, bool add_kv)
 {
     return tr_attention_back(w->s, &(tr_attention_back_args){
-        .q = x->q, .o = by_head(w, a->o), .d_o = by_head(w, d_o), .lse = a->lse, .k = keys->k, .v = keys->v, .key_logw = keys->key_logw,
+        .q = x->q, .o = tr_block_by_head(w->k, a->o), .d_o = tr_block_by_head(w->k, d_o), .lse = a->lse, .k = keys->k, .v = keys->v, .key_logw = keys->key_logw,
         .scale = 1.0f / sqrtf((float)w->k->d_head), .dq = dq, .dk = d_keys->k, .dv = d_keys->v, .add_q = add_q, .add_kv = add_kv });
 }
 
@@ -320,7 +319,7 @@ static tress_status heads_back_through(const walk *w, heads_back *g, const heads
     }
     for (int i = 0; i < 3; i++) {
         if (tr_is_none(part[i].d)) continue;
-        if (!tr_is_none(part[i].norm)) TR_TRY(tr_rms_norm_back(s, part[i].d, part[i].d, by_head(w, part[i].raw), part[i].norm, TR_RMS_EPS));
+        if (!tr_is_none(part[i].norm)) TR_TRY(tr_rms_norm_back(s, part[i].d, part[i].d, tr_block_by_head(w->k, part[i].raw), part[i].norm, TR_RMS_EPS));
         TR_TRY(tr_linear_apply_back(s, dh, tr_reshape(part[i].d, TR_DIMS(n, d)), tr_rows(x->h), part[i].l, so_far, w->c->drop));
         so_far = dh;
     }
@@ -337,7 +336,7 @@ static tress_status second_back(const walk *w, const tr_block_trace *trace, cons
     const tr_arena_mark mark = tr_scratch_push(w->s);
     heads_back g;
     TR_TRY(new_heads_back(&g, w, &x->second, true));
-    TR_TRY(attention_back(w, &x->second, &x->second_o, d_o, &(tr_attention_segment){ .k = x->second.k, .v = by_head(w, x->second.v) }, g.q, false, &g, false));
+    TR_TRY(attention_back(w, &x->second, &x->second_o, d_o, &(tr_attention_segment){ .k = x->second.k, .v = tr_block_by_head(w->k, x->second.v) }, g.q, false, &g, false));
     TR_TRY(heads_back_through(w, &g, &x->second, &w->k->second, dx, trace->image.x, tr_block_chunk(w->c->mod.image, TR_SCALE_MSA2, dx.shape[2]), below, true));
 done:
     tr_scratch_pop(w->s, mark);

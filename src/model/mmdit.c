@@ -123,15 +123,6 @@ static bool is_skipped(const tr_mmdit_args *a, int i)
     return false;
 }
 
-tress_status tr_mmdit_logw(tr_tensor *out, tr_stream *s, int64_t n, float v)
-{
-    tress_status st = TRESS_OK;
-    TR_TRY(tr_scratch(s, out, TR_F32, TR_DIMS(n)));
-    TR_TRY(tr_set(s, *out, v));
-done:
-    return st;
-}
-
 /* The references that block i sees. */
 static void look(tr_block_io *io, tr_attention_segment segment[TR_SEE_MAX], const tr_mmdit_args *a, int i)
 {
@@ -235,7 +226,10 @@ done:
 tress_status tr_mmdit_begin(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a, tr_block_io *io, tr_tensor silu_temb)
 {
     tress_status st = TRESS_OK;
-    if (a->context_logw != 0) TR_TRY(tr_mmdit_logw(&io->text_logw, s, a->context.shape[1], a->context_logw));
+    if (a->context_logw != 0) {
+        TR_TRY(tr_scratch(s, &io->text_logw, TR_F32, TR_DIMS(a->context.shape[1])));
+        TR_TRY(tr_set(s, io->text_logw, a->context_logw));
+    }
     if (tr_is_none(a->tokens)) TR_TRY(tr_patch_embed_forward(s, &m->patch, io->image, a->x, false, "the latent"));
     else TR_TRY(tr_copy(s, io->image, a->tokens));
     tr_probe_show(io->probe, "tokens", -1, io->image);

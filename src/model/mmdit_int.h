@@ -25,8 +25,6 @@ TR_CHECKED tress_status tr_mmdit_check(tr_mmdit_sizes *z, const tr_mmdit *m, tr_
  * the vendor's code: i / (L / n) in integers, the last block included, none after a skipped block. They part where n does
  * not divide L; there the vendor's rule runs past the end. */
 TR_CHECKED tress_status tr_mmdit_residual(int *out, const tr_mmdit *m, const tr_mmdit_args *a, int i, bool skipped);
-/* *out = scratch [n] = v. */
-TR_CHECKED tress_status tr_mmdit_logw(tr_tensor *out, tr_stream *s, int64_t n, float v);
 /* What enters the first block: io->image, io->text and silu_temb [b, d], given by the caller; io->text_logw takes scratch. */
 TR_CHECKED tress_status tr_mmdit_begin(tr_mmdit *m, tr_stream *s, const tr_mmdit_args *a, tr_block_io *io, tr_tensor silu_temb);
 /* out [b, c, h, w] = unpatchify(proj_out((scale; shift))) with mod = scratch [b, scale | shift]; place as in tr_mmdit_args. */
