@@ -63,9 +63,7 @@ __global__ void __launch_bounds__(TR_NORM_THREADS, P > 10 ? 2 : P > 4 ? (KIND ==
         for (int j = 0; j < 8; j++) squares = fmaf(v[p][j], v[p][j], squares);
         if ((int)(threadIdx.x % L + p * L) * 8 < len) sum += (sum_of)squares;
     }
-#pragma unroll
-    for (int i = L / 2; i; i >>= 1) sum += __shfl_xor_sync(0xffffffffu, sum, i);
-    const float r = (float)tr_norm_rsqrt((double)sum * per + (double)eps);
+    const float r = (float)tr_norm_rsqrt((double)tr_norm_join<L>(sum) * per + (double)eps);
     if (KIND == NORM_ADA || e.v[2].dtype == TYPE) norm_finish<KIND, TYPE, TYPE, P, L>(e, at, len, v, r);
     else if (e.v[2].dtype == TR_F32) norm_finish<KIND, TYPE, TR_F32, P, L>(e, at, len, v, r);
     else if (e.v[2].dtype == TR_F16) norm_finish<KIND, TYPE, TR_F16, P, L>(e, at, len, v, r);

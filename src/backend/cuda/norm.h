@@ -34,7 +34,7 @@ template <int L, int N> __device__ inline int64_t tr_norm_row(int64_t (&at)[N], 
 }
 
 /* v of all L lanes of a row added up, the same in each. */
-template <int L> __device__ inline double tr_norm_join(double v)
+template <int L, typename T> __device__ inline T tr_norm_join(T v)
 {
 #pragma unroll
     for (int i = L / 2; i; i >>= 1) v += __shfl_xor_sync(0xffffffffu, v, i);
