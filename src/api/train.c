@@ -66,11 +66,11 @@ static tress_status find_limit(int64_t *out, const tr_host *h, int64_t max_vram)
 {
     tress_status st = TRESS_OK;
     const tr_device *d = h->device;
+    int64_t left;
     *out = tr_device_is_host(d) ? h->memory_max : h->card_max;
-    if (tr_device_is_host(d)) goto done;
-    if (max_vram > 0 && max_vram <= tr_device_own_bytes(d))
-        TR_TRY(tr_fail(TRESS_E_OOM, "--max-vram %.2f GiB: a GPU's back end alone may take %.2f", (double)max_vram / 0x1p30, (double)tr_device_own_bytes(d) / 0x1p30));
-    if (max_vram > 0 && (*out == 0 || max_vram - tr_device_own_bytes(d) < *out)) *out = max_vram - tr_device_own_bytes(d);
+    if (tr_device_is_host(d) || max_vram <= 0) goto done;
+    TR_TRY(tr_host_leave(&left, d, max_vram));
+    if (*out == 0 || left < *out) *out = left;
 done:
     return st;
 }

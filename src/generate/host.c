@@ -11,6 +11,15 @@ static tress_status read_dtype(tr_dtype *out, const char *text)
     return tr_fail(TRESS_E_ARG, "dtype: found \"%s\", expected f32, f16 or bf16", text);
 }
 
+tress_status tr_host_leave(int64_t *out, const tr_device *d, int64_t max_vram)
+{
+    const int64_t own = tr_device_own_bytes(d);
+    if (max_vram <= own)
+        return tr_fail(TRESS_E_OOM, "--max-vram %.2f GiB: CUDA and its libraries alone may take %.2f", (double)max_vram / 0x1p30, (double)own / 0x1p30);
+    *out = max_vram - own;
+    return TRESS_OK;
+}
+
 /* What the device may count: what --max-vram leaves beside the back end's own, and no more than the card has free. */
 static tress_status limit_card(tr_host *h, int64_t max_vram)
 {
@@ -18,9 +27,8 @@ static tress_status limit_card(tr_host *h, int64_t max_vram)
     tr_device *d = h->device;
     const int64_t own = tr_device_own_bytes(d);
     TR_TRY(tr_device_free_bytes(d, &h->card_free));
-    if (max_vram > 0 && max_vram <= own)
-        TR_TRY(tr_fail(TRESS_E_OOM, "--max-vram %.2f GiB: CUDA and its libraries alone may take %.2f", (double)max_vram / 0x1p30, (double)own / 0x1p30));
-    h->card_max = max_vram > 0 ? max_vram - own : 0;
+    h->card_max = 0;
+    if (max_vram > 0) TR_TRY(tr_host_leave(&h->card_max, d, max_vram));
     if (h->card_free > 0) {
         const int64_t left = h->card_free - own / 2;            /* its context is there already, its rooms may grow */
         if (left <= 0) TR_TRY(tr_fail(TRESS_E_GPU, "%s: only %.2f GiB of its memory are free", tr_device_name(d), (double)h->card_free / 0x1p30));

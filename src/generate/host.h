@@ -27,6 +27,8 @@ typedef struct tr_host {
     bool        previews;                       /* somebody looks at them; on a device that computes nothing, somebody would */
     tr_ledger  *ledger;                         /* borrowed; NULL: nobody asks */
 } tr_host;
+/* *out = what max_vram bytes leave beside what the GPU's back end takes for itself. Fails: OOM (nothing). */
+TR_CHECKED tress_status tr_host_leave(int64_t *out, const tr_device *d, int64_t max_vram);
 /* Backend AUTO: the GPU where one can be used, else the CPU. plan_only: CUDA without a usable GPU is a device that computes nothing. */
 TR_CHECKED tress_status tr_host_init(tr_host *out, const tress_options *opt /* NULL: defaults */);
 /* One that computes nothing, with a device like that of `like`. It has no hooks and no ledger. */
