@@ -150,4 +150,47 @@ static inline void sd3_device(tr_device **d, tr_stream **s, int n_thread, bool d
     OK(tr_stream_new(s, *d));
 }
 
+/* The transformer of a golden, its inputs and room for its output. */
+typedef struct sd3_mmdit {
+    sd3_golden  golden;
+    tr_device  *device;
+    tr_stream  *stream;
+    tr_weights *weights;
+    tr_mmdit   *model;
+    tr_mmdit_config config;
+    tr_mmdit_args args;
+} sd3_mmdit;
+
+static inline void sd3_mmdit_open(sd3_mmdit *f, const char *name, tr_dtype t, int n_thread)
+{
+    *f = (sd3_mmdit){ 0 };
+    sd3_golden_open(&f->golden, name, t);
+    sd3_device(&f->device, &f->stream, n_thread, false);
+    OK(tr_weights_open(&f->weights, f->golden.folder, TR_MODULE_TRANSFORMER, NULL));
+    OK(tr_mmdit_config_read(&f->config, f->weights));
+    OK(tr_mmdit_open(&f->model, f->device, f->weights, &f->config));
+    sd3_golden *g = &f->golden;
+    f->args = (tr_mmdit_args){
+        .x = sd3_input(g, "x", TR_DIMS(g->b, f->config.channels_in, g->h, g->w)),
+        .context = sd3_input(g, "context", TR_DIMS(g->b, g->n_text, f->config.d_context)),
+        .pooled = sd3_input(g, "pooled", TR_DIMS(g->b, f->config.d_pooled)),
+        .timestep = tr_view(g->timestep, TR_F32, TR_DIMS(g->b)),
+        .residual_scale = 1,
+        .out = sd3_new(TR_DIMS(g->b, f->config.channels_out, g->h, g->w)),
+    };
+}
+
+static inline void sd3_mmdit_close(sd3_mmdit *f)
+{
+    tr_free(f->args.x.data);
+    tr_free(f->args.context.data);
+    tr_free(f->args.pooled.data);
+    tr_free(f->args.out.data);
+    tr_mmdit_close(f->model);
+    tr_weights_close(f->weights);
+    tr_stream_free(f->stream);
+    tr_device_close(f->device);
+    sd3_golden_close(&f->golden);
+}
+
 #endif

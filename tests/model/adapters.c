@@ -1,46 +1,9 @@
 /* Adapters that learn: where they sit and what they are called, what they begin with, on and off, from LoRA files and back. */
 #include "sd3.h"
 
-typedef struct fixture {
-    sd3_golden  golden;
-    tr_device  *device;
-    tr_stream  *stream;
-    tr_weights *weights;
-    tr_mmdit   *model;
-    tr_mmdit_config config;
-    tr_mmdit_args args;
-} fixture;
+typedef sd3_mmdit fixture;
 
-static void fixture_open(fixture *f)
-{
-    *f = (fixture){ 0 };
-    sd3_golden_open(&f->golden, "mmdit-sd35-medium", TR_F32);
-    sd3_device(&f->device, &f->stream, 2, false);
-    OK(tr_weights_open(&f->weights, f->golden.folder, TR_MODULE_TRANSFORMER, NULL));
-    OK(tr_mmdit_config_read(&f->config, f->weights));
-    OK(tr_mmdit_open(&f->model, f->device, f->weights, &f->config));
-    sd3_golden *g = &f->golden;
-    f->args = (tr_mmdit_args){
-        .x = sd3_input(g, "x", TR_DIMS(g->b, f->config.channels_in, g->h, g->w)),
-        .context = sd3_input(g, "context", TR_DIMS(g->b, g->n_text, f->config.d_context)),
-        .pooled = sd3_input(g, "pooled", TR_DIMS(g->b, f->config.d_pooled)),
-        .timestep = tr_view(g->timestep, TR_F32, TR_DIMS(g->b)),
-        .out = sd3_new(TR_DIMS(g->b, f->config.channels_out, g->h, g->w)),
-    };
-}
-
-static void fixture_close(fixture *f)
-{
-    tr_free(f->args.x.data);
-    tr_free(f->args.context.data);
-    tr_free(f->args.pooled.data);
-    tr_free(f->args.out.data);
-    tr_mmdit_close(f->model);
-    tr_weights_close(f->weights);
-    tr_stream_free(f->stream);
-    tr_device_close(f->device);
-    sd3_golden_close(&f->golden);
-}
+static void fixture_open(fixture *f) { sd3_mmdit_open(f, "mmdit-sd35-medium", TR_F32, 2); }
 
 enum { ALL = 255 };
 static tr_adapters *adapters(fixture *f, int rank, float alpha, int targets, const int *block, int n_block, uint64_t seed)
@@ -120,7 +83,7 @@ static void names_and_order(void **state)
     assert_int_equal(tr_adapters_block(k, 0), 0);
     assert_int_equal(tr_adapters_block(k, want - 1), 2);
     tr_adapters_free(k);
-    fixture_close(&f);
+    sd3_mmdit_close(&f);
 }
 
 /* ---- what they begin with ---------------------------------------------------------------------------------- */
@@ -171,7 +134,7 @@ static void beginning(void **state)
     assert_memory_not_equal(first, tr_adapters_param(k, find(k, name)).data, bytes);
     tr_adapters_free(k);
     tr_free(first);
-    fixture_close(&f);
+    sd3_mmdit_close(&f);
 }
 
 /* ---- on and off -------------------------------------------------------------------------------------------- */
@@ -220,7 +183,7 @@ static void on_and_off(void **state)
     tr_adapters_free(NULL);
     float *const all[] = { base, fresh, adapted, off, on, zero, still_off, back, gone };
     for (int i = 0; i < 9; i++) tr_free(all[i]);
-    fixture_close(&f);
+    sd3_mmdit_close(&f);
 }
 
 /* Which inputs a layer's adapter is not shown: number i d + j of the stream that draw and layer have, here by the formula of layer.h, in
@@ -265,7 +228,7 @@ static void dropped(void **state)
     tr_free(y.data);
     tr_free(base.data);
     tr_adapters_free(k);
-    fixture_close(&f);
+    sd3_mmdit_close(&f);
 }
 
 /* ---- files ------------------------------------------------------------------------------------------------- */
@@ -347,7 +310,7 @@ static void from_files(void **state)
     tr_free(want);
     tr_lora_close(l);
     tr_lora_close(made);
-    fixture_close(&f);
+    sd3_mmdit_close(&f);
 }
 
 /* A file that does not fit changes nothing, not even the layers before the one that does not. */
@@ -376,7 +339,7 @@ static void misfits(void **state)
         tr_adapters_free(k);
         tr_lora_close(l);
     }
-    fixture_close(&f);
+    sd3_mmdit_close(&f);
 }
 
 static void bad_specs(void **state)
@@ -407,7 +370,7 @@ static void bad_specs(void **state)
         assert_int_equal(tr_mem_now().bytes, bytes);
         for (int j = 0; j < tr_mmdit_layer_count(f.model); j++) assert_true(tr_is_none(tr_mmdit_layer(f.model, j)->a));
     }
-    fixture_close(&f);
+    sd3_mmdit_close(&f);
 }
 
 int main(void)

@@ -2,13 +2,7 @@
 #include "sd3.h"
 
 typedef struct fixture {
-    sd3_golden  golden;
-    tr_device  *device;
-    tr_stream  *stream;
-    tr_weights *weights;
-    tr_mmdit   *model;
-    tr_mmdit_config config;
-    tr_mmdit_args args;
+    sd3_mmdit m;
     tr_lora    *lora[2];                        /* "image", "rest" */
     float       weight[2];
 } fixture;
@@ -60,19 +54,8 @@ static tr_lora *adapter(const sd3_golden *g, const char *adapter_key, bool zero_
 static void fixture_open(fixture *f, tr_dtype t, int n_thread)
 {
     *f = (fixture){ 0 };
-    sd3_golden_open(&f->golden, "lora-peft", t);
-    sd3_device(&f->device, &f->stream, n_thread, false);
-    OK(tr_weights_open(&f->weights, f->golden.folder, TR_MODULE_TRANSFORMER, NULL));
-    OK(tr_mmdit_config_read(&f->config, f->weights));
-    OK(tr_mmdit_open(&f->model, f->device, f->weights, &f->config));
-    sd3_golden *g = &f->golden;
-    f->args = (tr_mmdit_args){
-        .x = sd3_input(g, "x", TR_DIMS(g->b, f->config.channels_in, g->h, g->w)),
-        .context = sd3_input(g, "context", TR_DIMS(g->b, g->n_text, f->config.d_context)),
-        .pooled = sd3_input(g, "pooled", TR_DIMS(g->b, f->config.d_pooled)),
-        .timestep = tr_view(g->timestep, TR_F32, TR_DIMS(g->b)),
-        .out = sd3_new(TR_DIMS(g->b, f->config.channels_out, g->h, g->w)),
-    };
+    sd3_mmdit_open(&f->m, "lora-peft", t, n_thread);
+    sd3_golden *g = &f->m.golden;
     for (int i = 0; i < 2; i++) {
         f->lora[i] = adapter(g, adapter_name[i], false, NULL, TR_DIMS(1), TR_DIMS(1));
         f->weight[i] = (float)json_number_value(json_object_get(
@@ -83,33 +66,25 @@ static void fixture_open(fixture *f, tr_dtype t, int n_thread)
 static void fixture_close(fixture *f)
 {
     for (int i = 0; i < 2; i++) tr_lora_close(f->lora[i]);
-    tr_free(f->args.x.data);
-    tr_free(f->args.context.data);
-    tr_free(f->args.pooled.data);
-    tr_free(f->args.out.data);
-    tr_mmdit_close(f->model);
-    tr_weights_close(f->weights);
-    tr_stream_free(f->stream);
-    tr_device_close(f->device);
-    sd3_golden_close(&f->golden);
+    sd3_mmdit_close(&f->m);
 }
 
 /* A new copy of what the model draws now. */
 static float *draw(fixture *f)
 {
     void *p = NULL;
-    const size_t n = (size_t)tr_count(f->args.out) * 4;
-    OK(tr_mmdit_forward(f->model, f->stream, &f->args));
+    const size_t n = (size_t)tr_count(f->m.args.out) * 4;
+    OK(tr_mmdit_forward(f->m.model, f->m.stream, &f->m.args));
     OK(tr_alloc_raw(&p, n));
-    memcpy(p, f->args.out.data, n);
+    memcpy(p, f->m.args.out.data, n);
     return p;
 }
 
 static void expect(fixture *f, const char *name, double tolerance)
 {
-    memset(f->args.out.data, 0xff, (size_t)tr_count(f->args.out) * 4);
-    OK(tr_mmdit_forward(f->model, f->stream, &f->args));
-    const double e = sd3_error(&f->golden, name, f->args.out);
+    memset(f->m.args.out.data, 0xff, (size_t)tr_count(f->m.args.out) * 4);
+    OK(tr_mmdit_forward(f->m.model, f->m.stream, &f->m.args));
+    const double e = sd3_error(&f->m.golden, name, f->m.args.out);
     if (!(e <= tolerance)) fail_msg("%s: relative error %.3g, expected at most %.3g", name, e, tolerance);
 }
 
@@ -125,13 +100,13 @@ static void against_peft(put_on put)
     for (int i = 0; i < 2; i++) {
         char name[32];
         const tr_lora *list[1] = { f.lora[i] };
-        OK(put(&k, f.model, list, one, 1));
+        OK(put(&k, f.m.model, list, one, 1));
         snprintf(name, sizeof name, "sample.%s", adapter_name[i]);
         expect(&f, name, SD3_TOLERANCE);
         tr_lora_stack_free(k);
     }
     const tr_lora *both[2] = { f.lora[0], f.lora[1] };
-    OK(put(&k, f.model, both, f.weight, 2));
+    OK(put(&k, f.m.model, both, f.weight, 2));
     expect(&f, "sample.both", SD3_TOLERANCE);
     tr_lora_stack_free(k);
     expect(&f, "sample.none", SD3_TOLERANCE);
@@ -150,14 +125,14 @@ static void test_merged_half(void **state)
     fixture_open(&f, TR_F16, 2);
     const tr_lora *both[2] = { f.lora[0], f.lora[1] };
     float *none = draw(&f);
-    OK(tr_lora_stack_new(&k, f.model, both, f.weight, 2));
+    OK(tr_lora_stack_new(&k, f.m.model, both, f.weight, 2));
     float *beside = draw(&f);
     tr_lora_stack_free(k);
-    OK(tr_lora_stack_merge(&k, f.model, both, f.weight, 2));
-    for (int i = 0; i < tr_mmdit_layer_count(f.model); i++) assert_int_equal(tr_mmdit_layer(f.model, i)->w.dtype, TR_F16);
+    OK(tr_lora_stack_merge(&k, f.m.model, both, f.weight, 2));
+    for (int i = 0; i < tr_mmdit_layer_count(f.m.model); i++) assert_int_equal(tr_mmdit_layer(f.m.model, i)->w.dtype, TR_F16);
     float *merged = draw(&f);
     tr_lora_stack_free(k);
-    const int64_t n = tr_count(f.args.out);
+    const int64_t n = tr_count(f.m.args.out);
     const double e = seeded_error(merged, beside, n);
     if (!(e <= 2e-3)) fail_msg("merged against beside: %.3g", e);
     assert_true(seeded_error(none, beside, n) > 0.1);
@@ -179,16 +154,16 @@ static void test_zero_changes_nothing(void **state)
         tr_lora_stack *k = NULL;
         fixture_open(&f, kind ? TR_F16 : TR_F32, 2);
         tr_lora *fresh[2];
-        for (int i = 0; i < 2; i++) fresh[i] = adapter(&f.golden, adapter_name[i], true, NULL, TR_DIMS(1), TR_DIMS(1));
+        for (int i = 0; i < 2; i++) fresh[i] = adapter(&f.m.golden, adapter_name[i], true, NULL, TR_DIMS(1), TR_DIMS(1));
         const tr_lora *list[2] = { fresh[0], fresh[1] };
         float *none = draw(&f);
-        OK(tr_lora_stack_new(&k, f.model, list, f.weight, 2));
+        OK(tr_lora_stack_new(&k, f.m.model, list, f.weight, 2));
         float *beside = draw(&f);
         tr_lora_stack_free(k);
-        OK(tr_lora_stack_merge(&k, f.model, list, f.weight, 2));
+        OK(tr_lora_stack_merge(&k, f.m.model, list, f.weight, 2));
         float *merged = draw(&f);
         tr_lora_stack_free(k);
-        const size_t n = (size_t)tr_count(f.args.out) * 4;
+        const size_t n = (size_t)tr_count(f.m.args.out) * 4;
         assert_memory_equal(beside, none, n);
         assert_memory_equal(merged, none, n);
         tr_free(none);
@@ -207,10 +182,10 @@ static void test_stack_is_sum(void **state)
     tr_lora_stack *k = NULL;
     fixture_open(&f, TR_F32, 2);
     const tr_lora *list[3] = { f.lora[0], f.lora[1], f.lora[0] };
-    OK(tr_lora_stack_new(&k, f.model, list, (float[]){ 1.5f, -0.5f, -0.75f }, 3));
+    OK(tr_lora_stack_new(&k, f.m.model, list, (float[]){ 1.5f, -0.5f, -0.75f }, 3));
     expect(&f, "sample.both", SD3_TOLERANCE);
     tr_lora_stack_free(k);
-    OK(tr_lora_stack_new(&k, f.model, list, (float[]){ 1, 0 }, 2));
+    OK(tr_lora_stack_new(&k, f.m.model, list, (float[]){ 1, 0 }, 2));
     expect(&f, "sample.image", SD3_TOLERANCE);
     tr_lora_stack_free(k);
     fixture_close(&f);
@@ -223,16 +198,16 @@ static void test_patch_projection(void **state)
     fixture f;
     tr_lora_stack *k = NULL;
     fixture_open(&f, TR_F32, 2);
-    tr_lora *l = adapter(&f.golden, "image", false, "pos_embed.proj", TR_DIMS(2, 64), TR_DIMS(128, 2));
+    tr_lora *l = adapter(&f.m.golden, "image", false, "pos_embed.proj", TR_DIMS(2, 64), TR_DIMS(128, 2));
     const tr_lora *list[1] = { l };
     float *none = draw(&f);
-    OK(tr_lora_stack_new(&k, f.model, list, (float[]){ 1 }, 1));
+    OK(tr_lora_stack_new(&k, f.m.model, list, (float[]){ 1 }, 1));
     float *beside = draw(&f);
     tr_lora_stack_free(k);
-    OK(tr_lora_stack_merge(&k, f.model, list, (float[]){ 1 }, 1));
+    OK(tr_lora_stack_merge(&k, f.m.model, list, (float[]){ 1 }, 1));
     float *merged = draw(&f);
     tr_lora_stack_free(k);
-    const int64_t n = tr_count(f.args.out);
+    const int64_t n = tr_count(f.m.args.out);
     assert_true(seeded_error(none, beside, n) > 0.01);
     const double e = seeded_error(merged, beside, n);
     if (!(e <= SD3_TOLERANCE)) fail_msg("merged against beside: %.3g", e);
@@ -257,15 +232,15 @@ static void test_wrong(void **state)
         { "transformer_blocks.1.attn.to_q", { 2, { 2, 192 } }, { 2, { 192, 2 } }, TRESS_E_SHAPE, "LoRA on transformer_blocks.1.attn.to_q has A [2, 192]" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        tr_lora *l = adapter(&f.golden, "image", false, cases[i].key, cases[i].a, cases[i].b);
+        tr_lora *l = adapter(&f.m.golden, "image", false, cases[i].key, cases[i].a, cases[i].b);
         const tr_lora *list[2] = { f.lora[0], l };
-        FAILS(tr_lora_stack_new(&k, f.model, list, f.weight, 2), cases[i].st, cases[i].part);
-        FAILS(tr_lora_stack_merge(&k, f.model, list, f.weight, 2), cases[i].st, cases[i].part);
+        FAILS(tr_lora_stack_new(&k, f.m.model, list, f.weight, 2), cases[i].st, cases[i].part);
+        FAILS(tr_lora_stack_merge(&k, f.m.model, list, f.weight, 2), cases[i].st, cases[i].part);
         tr_lora_close(l);
     }
     const tr_lora *list[2] = { f.lora[0], f.lora[1] };
-    FAILS(tr_lora_stack_new(&k, f.model, list, (float[]){ 1, NAN }, 2), TRESS_E_ARG, "weight of LoRA 2 is nan");
-    FAILS(tr_lora_stack_new(&k, f.model, list, (float[]){ 1, 3e38f }, 2), TRESS_E_ARG, "is not finite");
+    FAILS(tr_lora_stack_new(&k, f.m.model, list, (float[]){ 1, NAN }, 2), TRESS_E_ARG, "weight of LoRA 2 is nan");
+    FAILS(tr_lora_stack_new(&k, f.m.model, list, (float[]){ 1, 3e38f }, 2), TRESS_E_ARG, "is not finite");
     assert_null(k);
     const int64_t bytes = tr_mem_now().bytes;
     for (int i = 0; i < 2; i++) {                             /* out of memory at every allocation */
@@ -273,7 +248,7 @@ static void test_wrong(void **state)
         for (tress_status st = TRESS_E_OOM; st != TRESS_OK; n++) {
             k = NULL;
             tr_mem_fail_at(n + 1);
-            st = (i ? tr_lora_stack_merge : tr_lora_stack_new)(&k, f.model, list, f.weight, 2);
+            st = (i ? tr_lora_stack_merge : tr_lora_stack_new)(&k, f.m.model, list, f.weight, 2);
             tr_mem_fail_at(0);
             assert_true(st == TRESS_OK ? k != NULL : st == TRESS_E_OOM && k == NULL);
             tr_lora_stack_free(k);
@@ -282,14 +257,14 @@ static void test_wrong(void **state)
         assert_true(n > 10);
     }
     float *still = draw(&f);
-    assert_memory_equal(none, still, (size_t)tr_count(f.args.out) * 4);
+    assert_memory_equal(none, still, (size_t)tr_count(f.m.args.out) * 4);
     tr_free(none);
     tr_free(still);
     fixture_close(&f);
 
     fixture_open(&f, TR_F16, 1);                              /* beyond what the weights' type holds */
     const tr_lora *half[1] = { f.lora[0] };
-    FAILS(tr_lora_stack_merge(&k, f.model, half, (float[]){ 1e6f }, 1), TRESS_E_NONFINITE, "values beyond F16");
+    FAILS(tr_lora_stack_merge(&k, f.m.model, half, (float[]){ 1e6f }, 1), TRESS_E_NONFINITE, "values beyond F16");
     fixture_close(&f);
 }
 

@@ -1,47 +1,7 @@
 /* The SD3 transformers against diffusers, stage by stage, and what must hold beyond goldens. */
 #include "sd3.h"
 
-typedef struct fixture {
-    sd3_golden  golden;
-    tr_device  *device;
-    tr_stream  *stream;
-    tr_weights *weights;
-    tr_mmdit   *model;
-    tr_mmdit_config config;
-    tr_mmdit_args args;
-} fixture;
-
-static void fixture_open(fixture *f, const char *name, tr_dtype t, int n_thread)
-{
-    *f = (fixture){ 0 };
-    sd3_golden_open(&f->golden, name, t);
-    sd3_device(&f->device, &f->stream, n_thread, false);
-    OK(tr_weights_open(&f->weights, f->golden.folder, TR_MODULE_TRANSFORMER, NULL));
-    OK(tr_mmdit_config_read(&f->config, f->weights));
-    OK(tr_mmdit_open(&f->model, f->device, f->weights, &f->config));
-    sd3_golden *g = &f->golden;
-    f->args = (tr_mmdit_args){
-        .x = sd3_input(g, "x", TR_DIMS(g->b, f->config.channels_in, g->h, g->w)),
-        .context = sd3_input(g, "context", TR_DIMS(g->b, g->n_text, f->config.d_context)),
-        .pooled = sd3_input(g, "pooled", TR_DIMS(g->b, f->config.d_pooled)),
-        .timestep = tr_view(g->timestep, TR_F32, TR_DIMS(g->b)),
-        .residual_scale = 1,
-        .out = sd3_new(TR_DIMS(g->b, f->config.channels_out, g->h, g->w)),
-    };
-}
-
-static void fixture_close(fixture *f)
-{
-    tr_free(f->args.x.data);
-    tr_free(f->args.context.data);
-    tr_free(f->args.pooled.data);
-    tr_free(f->args.out.data);
-    tr_mmdit_close(f->model);
-    tr_weights_close(f->weights);
-    tr_stream_free(f->stream);
-    tr_device_close(f->device);
-    sd3_golden_close(&f->golden);
-}
+typedef sd3_mmdit fixture;
 
 static int64_t width(const fixture *f) { return (int64_t)f->config.n_head * f->config.d_head; }
 static int64_t tokens(const fixture *f) { return f->golden.h * f->golden.w / 4; }
@@ -50,7 +10,7 @@ static int64_t tokens(const fixture *f) { return f->golden.h * f->golden.w / 4; 
 static void run_stages(const char *name, int n_stage)
 {
     fixture f;
-    fixture_open(&f, name, TR_F32, 2);
+    sd3_mmdit_open(&f, name, TR_F32, 2);
     OK(tr_weights_check(f.weights, 2));                       /* every tensor of the file was asked for */
     sd3_stages stages = { .golden = &f.golden };
     f.args.probe = sd3_stage;
@@ -58,7 +18,7 @@ static void run_stages(const char *name, int n_stage)
     OK(tr_mmdit_forward(f.model, f.stream, &f.args));
     assert_int_equal(stages.n, n_stage);
     print_message("%s: worst stage %s, %.2g\n", name, stages.worst_name, stages.worst);
-    fixture_close(&f);
+    sd3_mmdit_close(&f);
 }
 
 /* 5 stages around the blocks; 6 in a block, one more with a second attention; the last block's text asks nothing and ends. */
@@ -83,7 +43,7 @@ static void test_residuals(void **state)
         { 2, { 1 }, 1, "2-1", true }, { 3, { 0, 3 }, 2, "3-0-3", false },
     };
     fixture f;
-    fixture_open(&f, "mmdit-sd35-large", TR_F32, 2);
+    sd3_mmdit_open(&f, "mmdit-sd35-large", TR_F32, 2);
     tr_tensor residual[3];
     for (int i = 0; i < 3; i++) {
         char name[32];
@@ -111,7 +71,7 @@ static void test_residuals(void **state)
     f.args.n_skip = 1;
     expect_sample(&f, "sample.skip");
     for (int i = 0; i < 3; i++) tr_free(residual[i].data);
-    fixture_close(&f);
+    sd3_mmdit_close(&f);
 }
 
 /* Rounding: no further from the float64 answer than torch's own fp32, but for the luck of the last bits. */
@@ -119,7 +79,7 @@ static void test_float64(void **state)
 {
     (void)state;
     fixture f;
-    fixture_open(&f, "mmdit-sd35-large", TR_F32, 2);
+    sd3_mmdit_open(&f, "mmdit-sd35-large", TR_F32, 2);
     OK(tr_mmdit_forward(f.model, f.stream, &f.args));
     tr_tensor want;
     assert_true(tr_safetensors_find(f.golden.file, "sample.f64", &want) && want.dtype == TR_F64);
@@ -134,7 +94,7 @@ static void test_float64(void **state)
     const double ours = sqrt(diff / ref), torch = json_real_value(json_object_get(f.golden.note, "error_torch_f32"));
     print_message("error against float64: %.3g, torch fp32 %.3g, ratio %.2f\n", ours, torch, ours / torch);
     if (!(ours <= 1.5 * torch)) fail_msg("error against float64 %.3g, torch fp32 %.3g", ours, torch);
-    fixture_close(&f);
+    sd3_mmdit_close(&f);
 }
 
 /* ---- beyond goldens -------------------------------------------------------------------------------------- */
@@ -146,7 +106,7 @@ static void test_one_row_for_many(void **state)
     enum { N = 333 };
     for (int i = 0; i < 3; i++) {
         fixture f;
-        fixture_open(&f, name[i], TR_F32, 2);
+        sd3_mmdit_open(&f, name[i], TR_F32, 2);
         const tr_tensor given = f.args.context, out = f.args.out;
         const tr_tensor many = sd3_new(TR_DIMS(f.golden.b, N, f.config.d_context)), one = sd3_new(TR_DIMS(f.golden.b, 1, f.config.d_context));
         const tr_tensor out_one = sd3_new(TR_DIMS(out.shape[0], out.shape[1], out.shape[2], out.shape[3]));
@@ -166,7 +126,7 @@ static void test_one_row_for_many(void **state)
         tr_free(many.data);
         tr_free(one.data);
         tr_free(out_one.data);
-        fixture_close(&f);
+        sd3_mmdit_close(&f);
     }
 }
 
@@ -177,7 +137,7 @@ static void test_threads_and_allocations(void **state)
     void *first = NULL;
     for (int i = 0; i < 3; i++) {
         fixture f;
-        fixture_open(&f, "mmdit-sd35-medium", TR_F32, threads[i]);
+        sd3_mmdit_open(&f, "mmdit-sd35-medium", TR_F32, threads[i]);
         f.args.context_logw = 0.5f;
         const size_t n = (size_t)tr_count(f.args.out) * 4;
         OK(tr_mmdit_forward(f.model, f.stream, &f.args));
@@ -191,7 +151,7 @@ static void test_threads_and_allocations(void **state)
         OK(tr_mmdit_forward(f.model, f.stream, &f.args));
         assert_int_equal(tr_mem_now().n_alloc, before);
         assert_memory_equal(first, f.args.out.data, n);
-        fixture_close(&f);
+        sd3_mmdit_close(&f);
     }
     tr_free(first);
 }
@@ -200,7 +160,7 @@ static void test_tokens_given(void **state)
 {
     (void)state;
     fixture f;
-    fixture_open(&f, "mmdit-sd35-large", TR_F32, 2);
+    sd3_mmdit_open(&f, "mmdit-sd35-large", TR_F32, 2);
     const tr_tensor t = sd3_new(TR_DIMS(f.golden.b, tokens(&f), width(&f))), copy = sd3_new(TR_DIMS(f.golden.b, tokens(&f), width(&f)));
     OK(tr_mmdit_embed(f.model, f.stream, t, f.args.x));
     memcpy(copy.data, t.data, (size_t)tr_count(t) * 4);
@@ -211,7 +171,7 @@ static void test_tokens_given(void **state)
     assert_memory_equal(t.data, copy.data, (size_t)tr_count(t) * 4);        /* borrowed: the ControlNet reads them too */
     tr_free(t.data);
     tr_free(copy.data);
-    fixture_close(&f);
+    sd3_mmdit_close(&f);
 }
 
 static void test_half_weights(void **state)
@@ -220,12 +180,12 @@ static void test_half_weights(void **state)
     static const struct { tr_dtype t; double tolerance; } kind[] = { { TR_F16, 2e-3 }, { TR_BF16, 1e-2 } };    /* the project's limits for these */
     for (int i = 0; i < 2; i++) {
         fixture f;
-        fixture_open(&f, "mmdit-sd35-medium", kind[i].t, 2);
+        sd3_mmdit_open(&f, "mmdit-sd35-medium", kind[i].t, 2);
         OK(tr_mmdit_forward(f.model, f.stream, &f.args));
         const double e = sd3_error(&f.golden, "sample", f.args.out);
         print_message("%s weights: %.2g\n", tr_dtype_name(kind[i].t), e);
         if (!(e <= kind[i].tolerance)) fail_msg("%s weights: relative error %.3g", tr_dtype_name(kind[i].t), e);
-        fixture_close(&f);
+        sd3_mmdit_close(&f);
     }
 }
 
@@ -234,7 +194,7 @@ static void test_dry(void **state)
 {
     (void)state;
     fixture f;
-    fixture_open(&f, "mmdit-sd35-medium", TR_F32, 2);
+    sd3_mmdit_open(&f, "mmdit-sd35-medium", TR_F32, 2);
     f.args.context_logw = 1;
     OK(tr_mmdit_forward(f.model, f.stream, &f.args));
     tr_device *d = NULL;
@@ -255,7 +215,7 @@ static void test_dry(void **state)
     tr_weights_close(w);
     tr_stream_free(s);
     tr_device_close(d);
-    fixture_close(&f);
+    sd3_mmdit_close(&f);
 }
 
 static bool say_yes(void *self) { return ++*(int *)self > 3; }
@@ -265,20 +225,20 @@ static void test_cancel(void **state)
     (void)state;
     fixture f;
     int n = 0;
-    fixture_open(&f, "mmdit-sd35-large", TR_F32, 2);
+    sd3_mmdit_open(&f, "mmdit-sd35-large", TR_F32, 2);
     tr_stream_set_cancel(f.stream, say_yes, &n);
     assert_int_equal(tr_mmdit_forward(f.model, f.stream, &f.args), TRESS_E_CANCELLED);
     assert_int_equal(n, 4);                                   /* asked at every block, and no more once it said yes */
     tr_stream_set_cancel(f.stream, NULL, NULL);
     expect_sample(&f, "sample");                              /* scratch was popped: the model goes on */
-    fixture_close(&f);
+    sd3_mmdit_close(&f);
 }
 
 static void test_wrong_arguments(void **state)
 {
     (void)state;
     fixture f;
-    fixture_open(&f, "mmdit-sd35-large", TR_F32, 1);
+    sd3_mmdit_open(&f, "mmdit-sd35-large", TR_F32, 1);
     const tr_mmdit_args good = f.args;
     const int64_t b = f.golden.b;
     const tr_tensor big = sd3_new(TR_DIMS(b, 16, 18, 18));
@@ -310,7 +270,7 @@ static void test_wrong_arguments(void **state)
     f.args = good;
     expect_sample(&f, "sample");
     tr_free(big.data);
-    fixture_close(&f);
+    sd3_mmdit_close(&f);
 }
 
 /* Opening fails cleanly at every allocation. */
@@ -318,7 +278,7 @@ static void test_open_out_of_memory(void **state)
 {
     (void)state;
     fixture f;
-    fixture_open(&f, "mmdit-heads-32", TR_F32, 1);
+    sd3_mmdit_open(&f, "mmdit-heads-32", TR_F32, 1);
     const int64_t bytes = tr_mem_now().bytes;
     int n = 0;
     for (tress_status st = TRESS_E_OOM; st != TRESS_OK; n++) {
@@ -331,7 +291,7 @@ static void test_open_out_of_memory(void **state)
         assert_int_equal(tr_mem_now().bytes, bytes);
     }
     assert_true(n > 10);
-    fixture_close(&f);
+    sd3_mmdit_close(&f);
 }
 
 /* ---- configuration --------------------------------------------------------------------------------------- */
@@ -344,7 +304,7 @@ static void test_config_from_shapes(void **state)
         char path[600];
         tr_weights *w = NULL;
         tr_mmdit_config c;
-        fixture_open(&f, name[i], TR_F32, 1);
+        sd3_mmdit_open(&f, name[i], TR_F32, 1);
         snprintf(path, sizeof path, "%s/config.json", f.golden.folder);
         assert_int_equal(remove(path), 0);
         snprintf(path, sizeof path, "%s/diffusion_pytorch_model.safetensors", f.golden.folder);
@@ -354,7 +314,7 @@ static void test_config_from_shapes(void **state)
         c.sample_size = f.config.sample_size;                 /* no shape tells it */
         assert_memory_equal(&c, &f.config, sizeof c);
         tr_weights_close(w);
-        fixture_close(&f);
+        sd3_mmdit_close(&f);
     }
 }
 
@@ -383,7 +343,7 @@ static void test_wrong_config(void **state)
     fixture f;
     tr_weights *w = NULL;
     tr_mmdit_config c;
-    fixture_open(&f, "mmdit-sd35-medium", TR_F32, 1);
+    sd3_mmdit_open(&f, "mmdit-sd35-medium", TR_F32, 1);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         w = sd3_weights_with(&f.golden, TR_MODULE_TRANSFORMER, &cases[i], 1);
         FAILS(tr_mmdit_config_read(&c, w), TRESS_E_FORMAT, cases[i].part);
@@ -403,7 +363,7 @@ static void test_wrong_config(void **state)
     FAILS(tr_mmdit_open(&m, f.device, w, &c), TRESS_E_SHAPE, "time_text_embed.text_embedder.linear_1.weight");
     assert_null(m);
     tr_weights_close(w);
-    fixture_close(&f);
+    sd3_mmdit_close(&f);
 }
 
 int main(void)

@@ -8,21 +8,15 @@
 #define ZERO_ROWS 333
 
 typedef struct fixture {
-    sd3_golden  golden;
-    tr_device  *device;
-    tr_stream  *stream;
-    tr_weights *weights;
-    tr_mmdit   *model;
-    tr_mmdit_config config;
-    tr_mmdit_args args;
+    sd3_mmdit m;
     tr_reference *one, *two;                    /* of one sample at timestep 0, of two at 600 and 300 */
     tr_mmdit_see see[2];
     int32_t rows[16], drawn[16];
     int n_row, n_drawn;
 } fixture;
 
-static int64_t width(const fixture *f) { return (int64_t)f->config.n_head * f->config.d_head; }
-static int64_t tokens(const fixture *f) { return f->golden.h * f->golden.w / 4; }
+static int64_t width(const fixture *f) { return (int64_t)f->m.config.n_head * f->m.config.d_head; }
+static int64_t tokens(const fixture *f) { return f->m.golden.h * f->m.golden.w / 4; }
 
 static int list(int32_t *out, const json_t *from)
 {
@@ -35,8 +29,8 @@ static tr_tensor rows_of(fixture *f, tr_tensor x, const int32_t *row, int64_t n)
 {
     const int64_t b = x.shape[0];
     const tr_tensor all = sd3_new(TR_DIMS(b, tokens(f), width(f))), rows = sd3_new(TR_DIMS(b, n, width(f)));
-    OK(tr_mmdit_embed(f->model, f->stream, all, x));
-    OK(tr_mmdit_gather(f->stream, rows, all, row));
+    OK(tr_mmdit_embed(f->m.model, f->m.stream, all, x));
+    OK(tr_mmdit_gather(f->m.stream, rows, all, row));
     tr_free(all.data);
     return rows;
 }
@@ -44,10 +38,10 @@ static tr_tensor rows_of(fixture *f, tr_tensor x, const int32_t *row, int64_t n)
 static void make(fixture *f, tr_reference *r, tr_tensor rows, const float *timestep)
 {
     const int64_t b = rows.shape[0];
-    const tr_tensor context = sd3_new(TR_DIMS(b, 1, f->config.d_context)), pooled = sd3_new(TR_DIMS(b, f->config.d_pooled));
+    const tr_tensor context = sd3_new(TR_DIMS(b, 1, f->m.config.d_context)), pooled = sd3_new(TR_DIMS(b, f->m.config.d_pooled));
     float time[2];
     memcpy(time, timestep, sizeof *time * (size_t)b);
-    OK(tr_reference_make(r, f->model, f->stream, &(tr_reference_args){ .rows = rows, .context = context, .context_logw = logf(ZERO_ROWS), .pooled = pooled,
+    OK(tr_reference_make(r, f->m.model, f->m.stream, &(tr_reference_args){ .rows = rows, .context = context, .context_logw = logf(ZERO_ROWS), .pooled = pooled,
                                                                        .timestep = tr_view(time, TR_F32, TR_DIMS(b)) }));
     tr_free(context.data);
     tr_free(pooled.data);
@@ -55,8 +49,8 @@ static void make(fixture *f, tr_reference *r, tr_tensor rows, const float *times
 
 static tr_tensor weights(const fixture *f, const char *name, int64_t n)
 {
-    const tr_tensor w = sd3_input(&f->golden, name, TR_DIMS(f->config.n_block, n));
-    for (int64_t i = 0; i < f->config.n_block; i++)
+    const tr_tensor w = sd3_input(&f->m.golden, name, TR_DIMS(f->m.config.n_block, n));
+    for (int64_t i = 0; i < f->m.config.n_block; i++)
         for (int64_t j = 1; j < n; j += 4) ((float *)w.data)[i * n + j] = -INFINITY;
     return w;
 }
@@ -65,25 +59,13 @@ static void fixture_open(fixture *f, int n_thread)
 {
     static const float at_0[] = { 0 }, at_two[] = { 600, 300 };
     *f = (fixture){ 0 };
-    sd3_golden_open(&f->golden, "reference", TR_F32);
-    sd3_device(&f->device, &f->stream, n_thread, false);
-    OK(tr_weights_open(&f->weights, f->golden.folder, TR_MODULE_TRANSFORMER, NULL));
-    OK(tr_mmdit_config_read(&f->config, f->weights));
-    OK(tr_mmdit_open(&f->model, f->device, f->weights, &f->config));
-    sd3_golden *g = &f->golden;
+    sd3_mmdit_open(&f->m, "reference", TR_F32, n_thread);
+    sd3_golden *g = &f->m.golden;
     f->n_row = list(f->rows, json_object_get(g->note, "rows"));
     f->n_drawn = list(f->drawn, json_object_get(g->note, "drawn"));
-    f->args = (tr_mmdit_args){
-        .x = sd3_input(g, "x", TR_DIMS(g->b, f->config.channels_in, g->h, g->w)),
-        .context = sd3_input(g, "context", TR_DIMS(g->b, g->n_text, f->config.d_context)),
-        .pooled = sd3_input(g, "pooled", TR_DIMS(g->b, f->config.d_pooled)),
-        .timestep = tr_view(g->timestep, TR_F32, TR_DIMS(g->b)),
-        .residual_scale = 1,
-        .out = sd3_new(TR_DIMS(g->b, f->config.channels_out, g->h, g->w)),
-    };
-    const tr_tensor photo = sd3_input(g, "photo", TR_DIMS(2, f->config.channels_in, g->h, g->w)), rows = rows_of(f, photo, f->rows, f->n_row);
-    OK(tr_reference_new(&f->one, f->model, 1, f->n_row, BEGIN, END));
-    OK(tr_reference_new(&f->two, f->model, 2, f->n_row, BEGIN, END));
+    const tr_tensor photo = sd3_input(g, "photo", TR_DIMS(2, f->m.config.channels_in, g->h, g->w)), rows = rows_of(f, photo, f->rows, f->n_row);
+    OK(tr_reference_new(&f->one, f->m.model, 1, f->n_row, BEGIN, END));
+    OK(tr_reference_new(&f->two, f->m.model, 2, f->n_row, BEGIN, END));
     make(f, f->one, tr_slice(rows, 0, 0, 1), at_0);
     make(f, f->two, rows, at_two);
     f->see[0] = (tr_mmdit_see){ f->one, weights(f, "logw.one", tokens(f)) };
@@ -97,27 +79,19 @@ static void fixture_close(fixture *f)
     for (int i = 0; i < 2; i++) tr_free(f->see[i].logw.data);
     tr_reference_free(f->one);
     tr_reference_free(f->two);
-    tr_free(f->args.x.data);
-    tr_free(f->args.context.data);
-    tr_free(f->args.pooled.data);
-    tr_free(f->args.out.data);
-    tr_mmdit_close(f->model);
-    tr_weights_close(f->weights);
-    tr_stream_free(f->stream);
-    tr_device_close(f->device);
-    sd3_golden_close(&f->golden);
+    sd3_mmdit_close(&f->m);
 }
 
 static void run(fixture *f)
 {
-    memset(f->args.out.data, 0xff, (size_t)tr_count(f->args.out) * 4);      /* NaN */
-    OK(tr_mmdit_forward(f->model, f->stream, &f->args));
+    memset(f->m.args.out.data, 0xff, (size_t)tr_count(f->m.args.out) * 4);      /* NaN */
+    OK(tr_mmdit_forward(f->m.model, f->m.stream, &f->m.args));
 }
 
 static void expect(fixture *f, const char *name)
 {
     run(f);
-    const double e = sd3_error(&f->golden, name, f->args.out);
+    const double e = sd3_error(&f->m.golden, name, f->m.args.out);
     print_message("%s: %.2g\n", name, e);
     if (!(e <= SD3_TOLERANCE)) fail_msg("%s: relative error %.3g, expected at most %.3g", name, e, SD3_TOLERANCE);
 }
@@ -132,19 +106,19 @@ static void test_golden(void **state)
         tr_tensor k, v;
         assert_true(tr_reference_of(&k, &v, f.one, i));
         snprintf(name, sizeof name, "key.%d", i);
-        if (!(sd3_error(&f.golden, name, k) <= SD3_TOLERANCE)) fail_msg("%s: %.3g", name, sd3_error(&f.golden, name, k));
+        if (!(sd3_error(&f.m.golden, name, k) <= SD3_TOLERANCE)) fail_msg("%s: %.3g", name, sd3_error(&f.m.golden, name, k));
         snprintf(name, sizeof name, "value.%d", i);
-        if (!(sd3_error(&f.golden, name, v) <= SD3_TOLERANCE)) fail_msg("%s: %.3g", name, sd3_error(&f.golden, name, v));
+        if (!(sd3_error(&f.m.golden, name, v) <= SD3_TOLERANCE)) fail_msg("%s: %.3g", name, sd3_error(&f.m.golden, name, v));
     }
     assert_false(tr_reference_of(&(tr_tensor){ 0 }, &(tr_tensor){ 0 }, f.one, BEGIN - 1));
-    f.args.see = &f.see[0];
-    f.args.n_see = 1;
+    f.m.args.see = &f.see[0];
+    f.m.args.n_see = 1;
     expect(&f, "sample.one");
-    f.args.see = &f.see[1];
+    f.m.args.see = &f.see[1];
     expect(&f, "sample.two");
     const tr_mmdit_see both[] = { f.see[1], f.see[0] };
-    f.args.see = both;
-    f.args.n_see = 2;
+    f.m.args.see = both;
+    f.m.args.n_see = 2;
     expect(&f, "sample.both");
     fixture_close(&f);
 }
@@ -156,19 +130,19 @@ static void test_rows(void **state)
     fixture f;
     fixture_open(&f, 2);
     int32_t place[16];
-    const tr_tensor rows = rows_of(&f, f.args.x, f.drawn, f.n_drawn), logw = sd3_new(TR_DIMS(f.config.n_block, f.n_drawn));
+    const tr_tensor rows = rows_of(&f, f.m.args.x, f.drawn, f.n_drawn), logw = sd3_new(TR_DIMS(f.m.config.n_block, f.n_drawn));
     for (int i = 0; i < tokens(&f); i++) place[i] = f.n_drawn;
     for (int i = 0; i < f.n_drawn; i++) {
         place[f.drawn[i]] = i;
-        for (int j = 0; j < f.config.n_block; j++)
+        for (int j = 0; j < f.m.config.n_block; j++)
             ((float *)logw.data)[j * f.n_drawn + i] = ((const float *)f.see[0].logw.data)[j * tokens(&f) + f.drawn[i]];
     }
     const tr_mmdit_see see = { f.one, logw };
-    f.args.see = &see;
-    f.args.n_see = 1;
-    f.args.tokens = rows;
-    f.args.place = place;
-    f.args.n_row = f.n_drawn;
+    f.m.args.see = &see;
+    f.m.args.n_see = 1;
+    f.m.args.tokens = rows;
+    f.m.args.place = place;
+    f.m.args.n_row = f.n_drawn;
     expect(&f, "sample.rows");
     tr_free(rows.data);
     tr_free(logw.data);
@@ -181,19 +155,19 @@ static void test_weight_0(void **state)
     (void)state;
     fixture f;
     fixture_open(&f, 2);
-    const size_t n = (size_t)tr_count(f.args.out) * 4;
+    const size_t n = (size_t)tr_count(f.m.args.out) * 4;
     void *without = NULL;
     OK(tr_alloc_raw(&without, n));
     run(&f);
-    memcpy(without, f.args.out.data, n);
+    memcpy(without, f.m.args.out.data, n);
     for (int64_t i = 0; i < tr_count(f.see[0].logw); i++) ((float *)f.see[0].logw.data)[i] = -INFINITY;
-    f.args.see = f.see;
-    f.args.n_see = 1;
+    f.m.args.see = f.see;
+    f.m.args.n_see = 1;
     run(&f);
-    assert_memory_equal(without, f.args.out.data, n);
+    assert_memory_equal(without, f.m.args.out.data, n);
     ((float *)f.see[0].logw.data)[BEGIN * tokens(&f)] = 0;                  /* one query of one block sees it: all is another */
     run(&f);
-    assert_memory_not_equal(without, f.args.out.data, n);
+    assert_memory_not_equal(without, f.m.args.out.data, n);
     tr_free(without);
     fixture_close(&f);
 }
@@ -206,15 +180,15 @@ static void test_made_again(void **state)
     static const float at_0[] = { 0 };
     fixture f;
     fixture_open(&f, 2);
-    const tr_tensor photo = sd3_input(&f.golden, "photo", TR_DIMS(2, f.config.channels_in, f.golden.h, f.golden.w));
-    const size_t n = (size_t)tr_count(f.args.out) * 4;
+    const tr_tensor photo = sd3_input(&f.m.golden, "photo", TR_DIMS(2, f.m.config.channels_in, f.m.golden.h, f.m.golden.w));
+    const size_t n = (size_t)tr_count(f.m.args.out) * 4;
     void *kept = NULL;
     OK(tr_alloc_raw(&kept, n));
-    f.args.see = f.see;
-    f.args.n_see = 1;
-    tr_linear_layer *l = tr_mmdit_layer(f.model, 0);
-    for (int i = 0; i < tr_mmdit_layer_count(f.model) && !strstr(l->name, "blocks.0.attn.to_v"); i++) l = tr_mmdit_layer(f.model, i);
-    const tr_tensor a = sd3_input(&f.golden, "a", TR_DIMS(2, l->w.shape[1])), up = sd3_input(&f.golden, "up", TR_DIMS(l->w.shape[0], 2));
+    f.m.args.see = f.see;
+    f.m.args.n_see = 1;
+    tr_linear_layer *l = tr_mmdit_layer(f.m.model, 0);
+    for (int i = 0; i < tr_mmdit_layer_count(f.m.model) && !strstr(l->name, "blocks.0.attn.to_v"); i++) l = tr_mmdit_layer(f.m.model, i);
+    const tr_tensor a = sd3_input(&f.m.golden, "a", TR_DIMS(2, l->w.shape[1])), up = sd3_input(&f.m.golden, "up", TR_DIMS(l->w.shape[0], 2));
     enum { FIRST, AGAIN, TURNED, ADAPTED, TURNS };
     for (int turn = FIRST; turn < TURNS; turn++) {
         int32_t row[16];
@@ -224,12 +198,12 @@ static void test_made_again(void **state)
         make(&f, f.one, rows, at_0);
         l->a = l->up = tr_none();
         run(&f);
-        if (turn == FIRST) memcpy(kept, f.args.out.data, n);
+        if (turn == FIRST) memcpy(kept, f.m.args.out.data, n);
         if (turn == TURNED) {
-            const double e = seeded_error(f.args.out.data, kept, tr_count(f.args.out));
+            const double e = seeded_error(f.m.args.out.data, kept, tr_count(f.m.args.out));
             if (!(e <= SD3_TOLERANCE)) fail_msg("rows in another order: relative error %.3g", e);
         } else {
-            assert_memory_equal(kept, f.args.out.data, n);
+            assert_memory_equal(kept, f.m.args.out.data, n);
         }
         tr_free(rows.data);
     }
@@ -237,7 +211,7 @@ static void test_made_again(void **state)
     l->reference.a = a, l->reference.up = up;                               /* its own do */
     make(&f, f.one, rows, at_0);
     run(&f);
-    assert_memory_not_equal(kept, f.args.out.data, n);
+    assert_memory_not_equal(kept, f.m.args.out.data, n);
     l->reference.a = l->reference.up = tr_none();
     tr_free(rows.data);
     tr_free(a.data);
@@ -286,15 +260,15 @@ static void test_threads_and_dry(void **state)
     for (int i = 0; i < 3; i++) {
         fixture f;
         fixture_open(&f, threads[i]);
-        const size_t n = (size_t)tr_count(f.args.out) * 4;
-        f.args.see = f.see;
-        f.args.n_see = 2;
+        const size_t n = (size_t)tr_count(f.m.args.out) * 4;
+        f.m.args.see = f.see;
+        f.m.args.n_see = 2;
         run(&f);
         if (!first) {
             OK(tr_alloc_raw(&first, n));
-            memcpy(first, f.args.out.data, n);
+            memcpy(first, f.m.args.out.data, n);
         }
-        assert_memory_equal(first, f.args.out.data, n);
+        assert_memory_equal(first, f.m.args.out.data, n);
         const int64_t before = tr_mem_now().n_alloc;
         run(&f);
         assert_int_equal(tr_mem_now().n_alloc, before);
@@ -311,17 +285,17 @@ static void test_threads_and_dry(void **state)
     tr_reference *r = NULL;
     sd3_device(&d, &s, 2, true);
     OK(tr_weights_shapes_only(&w, TR_F32));
-    OK(tr_mmdit_open(&m, d, w, &f.config));
+    OK(tr_mmdit_open(&m, d, w, &f.m.config));
     OK(tr_reference_new(&r, m, 1, f.n_row, BEGIN, END));
     void *nowhere = (void *)(uintptr_t)4096;                  /* would fault if it were read */
     const tr_tensor rows = tr_view(nowhere, TR_F32, TR_DIMS(1, f.n_row, width(&f)));
-    const tr_reference_args a = { .rows = rows, .context = tr_view(nowhere, TR_F32, TR_DIMS(1, 1, f.config.d_context)), .context_logw = 1,
-                                  .pooled = tr_view(nowhere, TR_F32, TR_DIMS(1, f.config.d_pooled)), .timestep = tr_view(nowhere, TR_F32, TR_DIMS(1)) };
+    const tr_reference_args a = { .rows = rows, .context = tr_view(nowhere, TR_F32, TR_DIMS(1, 1, f.m.config.d_context)), .context_logw = 1,
+                                  .pooled = tr_view(nowhere, TR_F32, TR_DIMS(1, f.m.config.d_pooled)), .timestep = tr_view(nowhere, TR_F32, TR_DIMS(1)) };
     OK(tr_reference_make(r, m, s, &a));
     const tr_tensor real_rows = sd3_new(TR_DIMS(1, f.n_row, width(&f)));
-    const tr_stream_stats before = tr_stream_count(f.stream);
+    const tr_stream_stats before = tr_stream_count(f.m.stream);
     make(&f, f.one, real_rows, (const float[]){ 0 });
-    const tr_stream_stats real = tr_stream_count(f.stream), dry = tr_stream_count(s);
+    const tr_stream_stats real = tr_stream_count(f.m.stream), dry = tr_stream_count(s);
     assert_true(dry.flops > 0 && dry.flops == real.flops - before.flops && dry.n_op == real.n_op - before.n_op);
     tr_free(real_rows.data);
     tr_reference_free(r);
@@ -342,7 +316,7 @@ static void test_out_of_memory(void **state)
     for (tress_status st = TRESS_E_OOM; st != TRESS_OK; n++) {
         tr_reference *r = NULL;
         tr_mem_fail_at(n + 1);
-        st = tr_reference_new(&r, f.model, 1, 3, 0, 2);
+        st = tr_reference_new(&r, f.m.model, 1, 3, 0, 2);
         tr_mem_fail_at(0);
         assert_true(st == TRESS_OK ? r != NULL : st == TRESS_E_OOM && r == NULL);
         tr_reference_free(r);
@@ -350,7 +324,7 @@ static void test_out_of_memory(void **state)
     }
     assert_true(n >= 5);
     const tr_tensor big = sd3_new(TR_DIMS(1, 8, width(&f)));
-    FAILS(tr_reference_make(f.one, f.model, f.stream, &(tr_reference_args){ .rows = big }), TRESS_E_SHAPE, "the reference's rows is [1, 8, 192], expected [1, 7, 192]");
+    FAILS(tr_reference_make(f.one, f.m.model, f.m.stream, &(tr_reference_args){ .rows = big }), TRESS_E_SHAPE, "the reference's rows is [1, 8, 192], expected [1, 7, 192]");
     tr_free(big.data);
     fixture_close(&f);
 }
